@@ -1,0 +1,347 @@
+"""The typed parameters: what `params.yaml` may say. Reads no data and imports no torch.
+
+`params.yaml` is the one place that holds values; here stand names, types, ranges and what must fit together. The
+exception is `AugmentParams`, whose defaults are "off", so that it can be built by hand outside this project.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import UserError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Pixels = Annotated[int, Field(ge=8, le=1024)]
+
+
+def _matching(pattern: str, meaning: str) -> Any:
+    """A string type whose error says what is expected in words, not as a pattern."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(meaning)
+        return value
+
+    return Annotated[str, AfterValidator(check)]
+
+
+class Section(BaseModel):
+    # Strict: "128" or 128.0 is no batch size. The loader turns lists into tuples, so that values are frozen too.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+class SyntheticParams(Section):
+    classes: Annotated[int, Field(ge=2, le=200)]
+    train_per_class: Positive
+    test_per_class: Positive
+
+
+class DataParams(Section):
+    source: Literal["tiny-imagenet", "synthetic"]
+    archive: str | None
+    urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    sha256: _matching("[0-9a-f]{64}", "64 hexadecimal digits, in lower case")
+    holdout: Annotated[float, Field(ge=0, le=0.5)]
+    synthetic: SyntheticParams
+
+
+class TableParams(Section):
+    """Knobs of `variant: table` alone."""
+
+    heads: Positive
+
+
+class PaperParams(Section):
+    """Knobs of `variant: paper` alone."""
+
+    head_dim: Positive
+    drop_path: Annotated[float, Field(ge=0, lt=1)]
+
+
+class ModelParams(Section):
+    name: _matching(r"coatnet|timm/[\w.]+", "coatnet, or timm/NAME for one of timm's models")
+    variant: Literal["table", "paper"]
+    image_size: Pixels
+    layout: _matching("[CT]+", "a letter a stage, C for convolution or T for attention, such as CCTT")
+    blocks: tuple[Positive, ...]
+    dims: tuple[Positive, ...]
+    stem_width: Positive
+    stem_stride: Literal[1, 2]
+    strides: Literal[1, 2] | tuple[Literal[1, 2], ...]
+    kernel: Literal[3, 5, 7]
+    expansion: Positive
+    se_ratio: Share
+    table: TableParams
+    paper: PaperParams
+
+    @property
+    def stage_strides(self) -> tuple[int, ...]:
+        """The stride of each stage's downsampling."""
+        return (self.strides,) * len(self.layout) if isinstance(self.strides, int) else self.strides
+
+    @property
+    def total_stride(self) -> int:
+        """Pixels of the image behind one position of the last feature map, along a side."""
+        return self.stem_stride * math.prod(self.stage_strides)
+
+    def check_image_size(self, image_size: int, name: str = "model.image_size") -> None:
+        """Raises `ValueError` where the strides do not divide `image_size`; any timm model takes any size."""
+        stride = self.total_stride
+        if self.name == "coatnet" and image_size % stride:
+            near = max(stride, round(image_size / stride) * stride)
+            raise ValueError(f"{name}={image_size} is not divisible by the model's total stride {stride}; try {near}")
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        stages = len(self.layout)
+        for name, values in (("blocks", self.blocks), ("dims", self.dims), ("strides", self.stage_strides)):
+            if len(values) != stages:
+                raise ValueError(
+                    f"model.{name} has {len(values)} entries but model.layout={self.layout} has {stages} stages: "
+                    "give one entry a stage"
+                )
+        self.check_image_size(self.image_size)
+        divisor, name = {
+            "table": (self.table.heads, "model.table.heads"),
+            "paper": (self.paper.head_dim, "model.paper.head_dim"),
+        }[self.variant]
+        for kind, dim in zip(self.layout, self.dims, strict=True):
+            if kind == "T" and dim % divisor:
+                raise ValueError(f"model.dims: the attention width {dim} is not divisible by {name}={divisor}")
+        return self
+
+
+def _ordered(low_high: tuple[float, float], name: str) -> None:
+    if not 0 < low_high[0] <= low_high[1]:
+        raise ValueError(f"augment.{name}={list(low_high)} is empty: give two positive numbers, the smaller one first")
+
+
+class RandAugmentParams(Section):
+    ops: Annotated[int, Field(ge=1, le=10)] = 2
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+
+
+class MixParams(Section):
+    probability: Share = 0.0
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+
+
+class EraseParams(Section):
+    probability: Share = 0.0
+    area: tuple[float, float] = (0.02, 0.33)
+    ratio: tuple[float, float] = (0.3, 3.3)
+    value: Literal["zero", "noise"] = "zero"
+
+
+class AugmentParams(Section):
+    """What is done to training images. Everything is off unless named, so `AugmentParams()` only resizes."""
+
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    flip: Share = 0.0
+    policy: Literal["none", "autoaugment-imagenet", "autoaugment-cifar10", "randaugment", "trivialaugment"] = "none"
+    randaugment: RandAugmentParams = RandAugmentParams()
+    mixup: MixParams = MixParams()
+    cutmix: MixParams = MixParams()
+    erase: EraseParams = EraseParams()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    passes: Annotated[tuple[Literal["plain", "mixup", "cutmix", "erase"], ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        _ordered(self.crop_scale, "crop_scale")
+        _ordered(self.crop_ratio, "crop_ratio")
+        _ordered(self.erase.area, "erase.area")
+        _ordered(self.erase.ratio, "erase.ratio")
+        for name, area in (("crop_scale", self.crop_scale), ("erase.area", self.erase.area)):
+            if area[1] > 1:
+                raise ValueError(f"augment.{name}={list(area)} goes beyond the whole image: at most 1")
+        if self.mixup.probability + self.cutmix.probability > 1:
+            raise ValueError(
+                f"augment.mixup.probability={self.mixup.probability} and augment.cutmix.probability="
+                f"{self.cutmix.probability} add up to more than 1: an image gets one of them or neither"
+            )
+        return self
+
+
+class TrainParams(Section):
+    epochs: Positive
+    batch_size: Positive
+    accumulation: Positive
+    lr: Annotated[float, Field(gt=0)]
+    final_lr: Share
+    warmup_epochs: Annotated[float, Field(ge=0)]
+    schedule: Literal["cosine", "trapezoid"]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(gt=0)] | None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None
+    image_size: Annotated[tuple[tuple[Annotated[int, Field(ge=0)], Pixels], ...], Field(min_length=1)] | None
+    evaluate_every: Annotated[int, Field(ge=0)]
+    precision: Literal["auto", "bf16", "float32"]
+    compile: Literal["auto", True, False]
+    deterministic: bool
+    processes: Positive | Literal["auto"]
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"train.warmup_epochs={self.warmup_epochs} is more than train.epochs={self.epochs}")
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"train.batch_size={self.batch_size} cannot be cut into train.accumulation={self.accumulation} parts"
+            )
+        if self.image_size:
+            starts = [epoch for epoch, _ in self.image_size]
+            if starts[0] != 0 or sorted(set(starts)) != starts:
+                raise ValueError(f"train.image_size must start at epoch 0 and go up, but its epochs are {starts}")
+        return self
+
+    def image_size_at(self, epoch: int, default: int) -> int:
+        """Pixels trained at in `epoch` (from 0); `default` where no schedule is given."""
+        return next((size for start, size in reversed(self.image_size or ()) if epoch >= start), default)
+
+
+class EvaluateParams(Section):
+    image_size: Pixels | None
+    crop: Annotated[float, Field(gt=0, le=1)]
+    flip: bool
+    batch_size: Positive
+
+
+class PlotParams(Section):
+    images: Annotated[int, Field(ge=1, le=256)]
+    dpi: Annotated[int, Field(ge=30, le=600)]
+
+
+class Params(Section):
+    """All parameters, frozen and checked; made by `load_params`."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    data: DataParams
+    model: ModelParams
+    augment: AugmentParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    plot: PlotParams
+
+    @model_validator(mode="after")
+    def _fits_together(self):
+        if self.train.image_size:
+            for _, size in self.train.image_size:
+                self.model.check_image_size(size, "train.image_size")
+            last = self.train.image_size[-1][1]
+            if last != self.model.image_size:
+                raise ValueError(
+                    f"train.image_size ends with {last} but model.image_size={self.model.image_size}: make them equal"
+                )
+        if self.evaluate.image_size:
+            self.model.check_image_size(self.evaluate.image_size, "evaluate.image_size")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers, as DVC reads them: PyYAML alone takes 1e-3 for a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
+    """Reads, checks and freezes the parameters.
+
+    Args:
+        path: a YAML file with every section.
+        overrides: values to put in place of the file's, by dotted name: `{"model.blocks": [1, 1, 3, 1]}`.
+
+    Raises:
+        UserError: the file is missing or no YAML, a name is unknown (the nearest known one is given) or missing, or
+            a value is out of its range or does not fit the others.
+    """
+    try:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no parameters")
+    for name, value in (overrides or {}).items():
+        _set(values, name, value)
+    try:
+        return Params.model_validate(_tuples(values))
+    except ValidationError as error:
+        raise UserError(f"{path}: {_sentence(error)}") from None
+
+
+def _set(values: dict, name: str, value: Any) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UserError(f"{name} is not a parameter: {section} is not a section")
+    values[key] = value
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every dotted parameter name, sections included."""
+    names = []
+    for key, field in model.model_fields.items():
+        names.append(prefix + key)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += _names(field.annotation, f"{prefix}{key}.")
+    return names
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first error in words; unknown names first, since a mistyped name is also a missing one."""
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # A union's error path ends in the names of its members; a parameter's path does not.
+    known = _names(Params)
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, known, n=1)
+        return f"{name} is not a parameter" + (f"; did you mean {near[0]}?" if near else "")
+    if first["type"] == "missing" and name in known:
+        return f"{name} is missing"
+    given = first["input"]
+    if first["type"] == "value_error" and isinstance(given, dict):  # what the checks above say of a whole section
+        return str(first["ctx"]["error"])
+    while name not in known and "." in name:
+        name = name.rpartition(".")[0]
+    expected = dict.fromkeys(_expected(e) for e in error.errors() if _under(e, name))
+    given = list(given) if isinstance(given, tuple) else given
+    return f"{name}={given!r} is not valid: expected {' or '.join(expected)}"
+
+
+def _expected(error: Any) -> str:
+    match error["type"]:
+        case "missing":
+            return "more entries"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "tuple_type":
+            return "a list"
+        case "model_type":
+            return "a section"
+    return error["msg"].removeprefix("Input should be ")
+
+
+def _under(error: Any, name: str) -> bool:
+    dotted = ".".join(str(part) for part in error["loc"])
+    return dotted == name or dotted.startswith(name + ".")
