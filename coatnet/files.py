@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,19 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if _is_disk_full(error, path.parent):
             raise UserError(f"no space is left to write {path}: free some and run again") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(error, PermissionError):
             raise UserError(f"{path} cannot be written: {error.strerror}") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_disk_full(error: Exception, folder: Path) -> bool:
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # safetensors names the cause in its text alone; torch.save not even there.
+    text = str(error)
+    return "No space left" in text or ("file write failed" in text and shutil.disk_usage(folder).free < 2**20)
