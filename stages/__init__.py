@@ -1,0 +1,22 @@
+"""One thin script a stage: read the parameters, call the library, write the outs. Run as `python -m stages.NAME`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from coatnet import Params, UserError, load_params
+
+ARCHIVE = Path("data/archive.zip")
+SHARDS = Path("data/shards")
+CHECKPOINT = Path("models/model.safetensors")
+REPORTS = Path("reports")
+
+
+def run(stage: Callable[[Params], None]) -> None:
+    """Calls `stage` with the checked parameters; what the user can mend ends in one sentence and exit status 1."""
+    try:
+        stage(load_params())
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
