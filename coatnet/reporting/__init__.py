@@ -1,0 +1,1 @@
+"""Reporting: metrics from predictions, figures from reports."""

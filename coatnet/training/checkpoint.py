@@ -1,0 +1,63 @@
+"""The trained model as one safetensors file that needs nothing beside it: weights, parameters, classes, statistics."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from ..errors import UserError
+from ..files import atomic_write
+from ..models import create_model
+from ..params import Params
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    model: nn.Module  # in eval mode, on the CPU
+    params: Params  # what it was trained with
+    classes: list[tuple[str, str]]  # (WordNet id, name), in the order of the logits
+    mean: tuple[float, float, float]  # of the training images' channels, pixels in 0..1
+    std: tuple[float, float, float]
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Writes `checkpoint`; equal ones give equal bytes.
+
+    Raises:
+        UserError: no space is left.
+    """
+    facts = {
+        "params": checkpoint.params.model_dump(mode="json"),
+        "classes": checkpoint.classes,
+        "mean": checkpoint.mean,
+        "std": checkpoint.std,
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
+    with atomic_write(path) as temporary:
+        # One entry of metadata: safetensors writes several in no fixed order.
+        save_file(tensors, temporary, metadata={"coatnet": json.dumps(facts)})
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Rebuilds the model from the file alone.
+
+    Raises:
+        UserError: the file is missing, broken, or not written by `save_checkpoint`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["coatnet"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+        params = Params.model_validate_json(json.dumps(facts["params"]))
+        model = create_model(params.model, num_classes=len(facts["classes"]))
+        model.load_state_dict(state)
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}: run `dvc repro train` or `dvc pull` first") from None
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is no checkpoint of this version: {reason}") from None
+    classes = [(wnid, name) for wnid, name in facts["classes"]]
+    return Checkpoint(model.eval(), params, classes, tuple(facts["mean"]), tuple(facts["std"]))

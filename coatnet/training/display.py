@@ -1,0 +1,136 @@
+"""What a person sees of a training run: one bar over all of it, a line an epoch, and a word when it would take days."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from tqdm import tqdm
+
+from ..params import Params
+from .processes import World
+
+DAY = 24 * 3600  # seconds
+
+
+class Display:
+    """Progress and clock of a run. The clock leaves out the first step (start-up) and the curve's evaluations."""
+
+    def __init__(self, params: Params, steps: int, world: World):
+        self.params, self.steps, self.world = params, steps, world
+        self.batch = params.train.batch_size
+        self.total = params.train.epochs * steps * self.batch  # images
+        self.done = 0  # images, those of an earlier process included
+        self.timed_images, self.timed_seconds, self.startup_seconds, self.earlier_seconds = 0, 0.0, 0.0, 0.0
+        self.unshown = 0  # images since the last `show`
+        self.warned = False
+
+    def start(self, why_not_resumed: str) -> None:
+        self.started = self.mark = time.perf_counter()
+        self.first = True
+        self.say(
+            f"Training {self.params.model.name} on {_name(self.world.device)}"
+            + (f" and {self.world.size - 1} more" if self.world.size > 1 else "")
+            + f": {self.params.train.epochs} epochs of {self.steps:,} steps of {self.batch} images"
+        )
+        self.say(why_not_resumed)
+        # disable=None: no bar where standard error is no terminal; the lines an epoch remain.
+        self.bar = tqdm(total=self.total, unit=" images", unit_scale=True, disable=None if self.world.is_main else True)
+
+    def resume(self, epoch: int, step: int, clock: dict[str, float]) -> None:
+        self.done = self.bar.n = self.bar.initial = (epoch * self.steps + step) * self.batch
+        self.timed_images, self.timed_seconds = clock["timed_images"], clock["timed_seconds"]
+        self.startup_seconds, self.earlier_seconds = clock["startup_seconds"], clock["seconds"]
+        self.say(f"Going on after epoch {epoch}" + (f", step {step}" if step else ""))
+
+    def is_due(self) -> bool:
+        """Counts a step; whether it is time for `show`: after the very first step, then once a second."""
+        self.unshown += self.batch
+        return self.first or time.perf_counter() - self.mark >= 1
+
+    def show(self, epoch: int, loss: float, top1: float) -> None:
+        """Takes the time, the device having been waited for, and redraws the bar."""
+        now = time.perf_counter()
+        if self.first:
+            self.startup_seconds += now - self.started
+            self.first = False
+        else:
+            self.timed_images += self.unshown
+            self.timed_seconds += now - self.mark
+        self.done += self.unshown
+        self.bar.set_description_str(f"epoch {epoch + 1}/{self.params.train.epochs}", refresh=False)
+        self.bar.set_postfix_str(f"loss {loss:.3f}, top-1 {top1:.1f}%", refresh=False)
+        self.bar.update(self.unshown)
+        self.unshown, self.mark = 0, now
+        if not self.warned:
+            self._warn_of_days(now)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """What happens inside does not count as training."""
+        yield
+        self.mark = time.perf_counter()
+
+    def epoch_done(self, row: dict[str, float]) -> None:
+        rate = self.rate()
+        left = (self.total - self.done) / rate if rate else 0
+        curve = f", evaluated: loss {row['eval_loss']:.3f}, top-1 {row['eval_top1']:.2f}%" if "eval_loss" in row else ""
+        self.say(
+            f"epoch {row['epoch']:.0f}/{self.params.train.epochs}: loss {row['train_loss']:.3f}, "
+            f"top-1 {row['train_top1']:.2f}%{curve}, {rate:,.0f} images/s, {tqdm.format_interval(left)} left"
+        )
+
+    def stopped(self) -> None:
+        self.close()
+        self.say("Stopped; the same command goes on from here.")
+
+    def close(self) -> None:
+        self.bar.close()
+
+    def say(self, line: str) -> None:
+        if line and self.world.is_main:
+            tqdm.write(line)
+            sys.stdout.flush()
+
+    def rate(self) -> float:
+        """Training images a second, over all processes; 0 before the second step."""
+        return self.timed_images / self.timed_seconds if self.timed_seconds else 0.0
+
+    def clock(self) -> dict[str, float]:
+        """What `resume` takes up."""
+        return {
+            "timed_images": self.timed_images,
+            "timed_seconds": self.timed_seconds,
+            "startup_seconds": self.startup_seconds,
+            "seconds": self.earlier_seconds + time.perf_counter() - self.started,
+        }
+
+    def _warn_of_days(self, now: float) -> None:
+        """Once the speed is known, within a minute, says when the run would take more than a day, and what to type."""
+        rate = self.rate()
+        if now - self.started < 5 or not rate:
+            # A slow first step tells enough, but for one that compiled.
+            slow = self.startup_seconds > 25 and self.params.train.compile is not True and not torch.cuda.is_available()
+            if not slow:
+                return
+            rate = self.batch / self.startup_seconds
+        self.warned = True
+        seconds = (self.total - self.done) / rate
+        if seconds < DAY:
+            return
+        model, epoch_images = self.params.model, self.steps * self.batch
+        unit = model.total_stride if model.name == "coatnet" else 32
+        size = min(model.image_size, -(-32 // unit) * unit)
+        epochs = int(3600 * rate * (model.image_size / size) ** 2 / epoch_images)
+        self.say(
+            f"At {rate:.0f} images/s this run takes about {seconds / DAY:.1f} days here. For a first result within an "
+            f"hour or so:\n  dvc exp run -S model.image_size={size} "
+            f"-S train.epochs={min(max(1, epochs), self.params.train.epochs)}"
+        )
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"one {torch.cuda.get_device_name(device)}"
+    return f"the CPU ({torch.get_num_threads()} threads; no GPU was found)"

@@ -1,0 +1,317 @@
+"""The training loop: `Trainer.run` reads top to bottom, what it calls stands below it or in a file beside this one.
+
+Nothing is random but by (seed, epoch, step): a run that goes on from its progress gives the bits of an unbroken one.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from ..augment import BatchAugment, EvalTransform
+from ..data import Batches, Shards
+from ..errors import UserError
+from ..models import create_model
+from ..params import Params, TrainParams
+from .display import Display
+from .evaluation import predict
+from .optim import Ema, adamw, learning_rate
+from .processes import World
+from .progress import fingerprint, load_progress, save_progress
+
+NEVER = 2**62  # a step that no run reaches
+
+
+@dataclass(frozen=True)
+class Trained:
+    model: nn.Module  # the moving average where there is one, else the last weights
+    history: list[dict[str, float]]  # one row an epoch
+    images_per_second: float  # of training steps, over all processes; neither start-up nor the curve's evaluations
+    minutes: float  # of training and evaluations, pauses between interrupted runs left out
+    startup_seconds: float  # the first step: memory, autotuning, compilation
+
+
+class Trainer:
+    """Trains `params.model` on the training images of `shards`; `run` does it all.
+
+    Args:
+        world: this process's place among those that train together, and its device.
+        progress_file: where the run is kept after each epoch, and taken up again.
+    """
+
+    def __init__(self, params: Params, shards: Shards, world: World, progress_file: Path):
+        self.params, self.shards, self.world, self.progress_file = params, shards, world, progress_file
+        train, device, holdout = params.train, world.device, params.data.holdout
+        _configure(train.deterministic)
+        bf16 = train.precision == "bf16" or (train.precision == "auto" and device.type == "cuda")
+        self.dtype = torch.bfloat16 if bf16 else torch.float32
+
+        images, labels = (t.to(device) for t in shards.load("train", holdout=holdout))
+        share = {"rank": world.rank, "world": world.size}
+        self.batches = Batches(images, labels, batch_size=train.batch_size, seed=params.seed, **share)
+        self.passes = params.augment.passes or (None,)
+        self.steps = len(self.batches) * len(self.passes)  # an epoch
+        held = shards.load("holdout" if holdout else "test", holdout=holdout)
+        self.curve_data = tuple(t[world.rank :: world.size].to(device) for t in held)
+
+        torch.manual_seed(params.seed)
+        model = create_model(params.model, shards.num_classes)
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.optimizer = adamw(self.model, train)
+        self.ema = Ema(self.model, train.ema) if train.ema else None
+        self.forward = self._parallel_and_compiled()
+        self.meter = Meter(device)
+        self.history: list[dict[str, float]] = []
+        self.display = Display(params, self.steps, world)
+
+    def run(self) -> Trained:
+        """Trains from the start, or from the progress file of the same run, to the last epoch.
+
+        Raises:
+            UserError: the loss is not finite, the memory does not hold the batch, or the disk not the progress.
+            SystemExit: SIGTERM or Ctrl-C came; the progress was written after the step under way.
+        """
+        train = self.params.train
+        first_epoch, first_step = self._resume()
+        with _signals() as stop:
+            for epoch in range(first_epoch, train.epochs):
+                self._start_epoch(epoch)
+                for step, only, images, labels in self._epoch_steps(epoch, first_step):
+                    self._step(epoch, step, only, images, labels)
+                    # About once a second: the only wait for the device inside an epoch.
+                    if self.display.is_due() or stop:
+                        self._check_finite()
+                        self.display.show(epoch, *self.meter.read())
+                    if stop:
+                        if self.world.size == 1:  # else the others' sums are not here: the last epoch's progress stays
+                            self._save(epoch, step + 1)
+                        self.display.stopped()
+                        raise SystemExit(128 + stop[0])
+                first_step = 0
+                self._end_epoch(epoch)
+                self._save(epoch + 1, 0)
+        self.display.close()
+        clock = self.display.clock()
+        return Trained(
+            self.averaged, self.history, self.display.rate(), clock["seconds"] / 60, clock["startup_seconds"]
+        )
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The model to evaluate and keep."""
+        return self.ema.module if self.ema else self.model
+
+    def _start_epoch(self, epoch: int) -> None:
+        self.model.train()
+        size = self.params.train.image_size_at(epoch, self.params.model.image_size)
+        self.augment = BatchAugment(
+            self.params.augment,
+            image_size=size,
+            num_classes=self.shards.num_classes,
+            mean=self.shards.mean,
+            std=self.shards.std,
+            seed=self.params.seed,
+        )
+
+    def _epoch_steps(self, epoch: int, first_step: int) -> Iterator[tuple[int, str | None, Tensor, Tensor]]:
+        """Yields (step in the epoch, the augmentation to use alone or None, uint8 images, labels)."""
+        for number, only in enumerate(self.passes):
+            for step, images, labels in self.batches.epoch(epoch * len(self.passes) + number):
+                step += number * len(self.batches)
+                if step >= first_step:
+                    yield step, only, images, labels
+
+    def _step(self, epoch: int, step: int, only: str | None, images: Tensor, labels: Tensor) -> None:
+        """One step of the optimizer, in `accumulation` parts."""
+        train, device = self.params.train, self.world.device
+        total_step = epoch * self.steps + step
+        # Dropped paths draw from torch's own generator: it starts each step afresh, so that no state is to be kept.
+        torch.manual_seed(hash((self.params.seed, total_step, self.world.rank)) % 2**63)
+        self.rate = learning_rate(train, total_step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"].fill_(self.rate)
+        parts = list(zip(images.chunk(train.accumulation), labels.chunk(train.accumulation), strict=True))
+        for i, (part, part_labels) in enumerate(parts):
+            gradients_stay_here = self.world.size > 1 and i + 1 < len(parts)
+            with (
+                self.forward.no_sync() if gradients_stay_here else nullcontext(),
+                _out_of_memory_advice(train, len(part)),
+            ):
+                draw = step * len(parts) + i
+                x_bchw, targets_bk = self.augment(
+                    part, part_labels, epoch=epoch, step=draw, rank=self.world.rank, only=only
+                )
+                x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
+                with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+                    logits_bk = self.forward(x_bchw).float()
+                loss = F.cross_entropy(logits_bk, targets_bk)
+                (loss / len(parts)).backward()
+            self.meter.add(loss.detach(), logits_bk.detach(), targets_bk, total_step)
+        if train.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model, total_step)
+
+    def _end_epoch(self, epoch: int) -> None:
+        """Adds the epoch's row to the history, with a point of the accuracy curve where one is due."""
+        self.world.sum(self.meter.totals)
+        self._check_finite()
+        loss, top1 = self.meter.read()
+        self.display.show(epoch, loss, top1)
+        row = {"epoch": epoch + 1, "lr": self.rate, "train_loss": loss, "train_top1": top1}
+        self.meter.reset()
+        every = self.params.train.evaluate_every
+        if every and ((epoch + 1) % every == 0 or epoch + 1 == self.params.train.epochs):
+            with self.display.pause():
+                row |= self._curve_point()
+        # Fixed rounding: equal runs give equal files.
+        self.history.append({name: float(f"{value:.6g}") for name, value in row.items()})
+        self.display.epoch_done(self.history[-1])
+
+    def _curve_point(self) -> dict[str, float]:
+        """Loss and accuracy (percent) on the test set, or the held-out images; each process does its share."""
+        images, labels = self.curve_data
+        transform = EvalTransform(image_size=self.params.model.image_size, mean=self.shards.mean, std=self.shards.std)
+        logits = predict(self.averaged, images, transform, batch_size=self.params.train.batch_size, dtype=self.dtype)
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        hits = (logits.argmax(1) == labels).sum()
+        sums = self.world.sum(torch.stack([loss.double(), hits.double(), torch.full_like(loss, len(labels)).double()]))
+        loss, hits, count = sums.tolist()
+        return {"eval_loss": loss / count, "eval_top1": 100 * hits / count}
+
+    def _parallel_and_compiled(self) -> nn.Module:
+        forward, device, wanted = self.model, self.world.device, self.params.train.compile
+        if self.world.size > 1:
+            if device.type == "cuda":
+                self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+            forward = DistributedDataParallel(self.model, device_ids=[device] if device.type == "cuda" else None)
+        if wanted is True or (wanted == "auto" and device.type == "cuda"):
+            forward = torch.compile(forward, dynamic=False)
+        return forward
+
+    def _save(self, epoch: int, step: int) -> None:
+        """Writes what the next step, `step` of `epoch` (both from 0), needs."""
+        if not self.world.is_main:
+            return
+        state = {
+            "epoch": epoch,
+            "step": step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.module.state_dict() if self.ema else None,
+            "totals": self.meter.totals,
+            "history": self.history,
+            "clock": self.display.clock(),
+        }
+        save_progress(self.progress_file, self._stamp(), state)
+
+    def _resume(self) -> tuple[int, int]:
+        """Takes up an earlier run; returns the epoch and the step to go on with."""
+        state, why_not = load_progress(self.progress_file, self._stamp())
+        self.display.start(why_not)
+        if state is None:
+            return 0, 0
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema:
+            self.ema.module.load_state_dict(state["ema"])
+        self.meter.totals.copy_(state["totals"])
+        self.history = state["history"]
+        self.display.resume(state["epoch"], state["step"], state["clock"])
+        return state["epoch"], state["step"]
+
+    def _stamp(self) -> str:
+        return fingerprint(self.params, self.shards.digest("train") + self.shards.digest("test"))
+
+    def _check_finite(self) -> None:
+        bad = int(self.meter.first_bad_step)
+        if bad == NEVER:
+            return
+        epoch, step = divmod(bad, self.steps)
+        path = self.progress_file
+        kept = f"the progress before it is in {path}" if path.exists() else "nothing was saved before it"
+        raise UserError(
+            f"the loss is not finite in epoch {epoch + 1}, step {step + 1}, at learning rate "
+            f"{learning_rate(self.params.train, bad, self.steps):.3g} ({kept}): lower train.lr, raise "
+            "train.warmup_epochs or set train.clip_norm=1.0"
+        )
+
+
+class Meter:
+    """Running sums kept on the device, so that adding to them waits for nothing."""
+
+    def __init__(self, device: torch.device):
+        self.totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, hits, images
+        self.first_bad_step = torch.full((), NEVER, device=device)
+
+    def reset(self) -> None:
+        self.totals.zero_()
+
+    def add(self, loss: Tensor, logits_bk: Tensor, targets_bk: Tensor, step: int) -> None:
+        count = len(logits_bk)
+        hits = (logits_bk.argmax(1) == targets_bk.argmax(1)).sum()
+        self.totals += torch.stack([loss.double() * count, hits.double(), torch.full_like(loss, count).double()])
+        self.first_bad_step.clamp_(max=torch.where(loss.isfinite(), NEVER, step))
+
+    def read(self) -> tuple[float, float]:
+        """Mean loss, and the percentage of augmented images whose largest target was the model's answer."""
+        loss, hits, images = self.totals.tolist()
+        return loss / images, 100 * hits / images
+
+
+def _configure(deterministic: bool) -> None:
+    torch.set_float32_matmul_precision("high")  # TF32 where float32 was asked for on a GPU
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects SIGTERM and SIGINT while open, so that the step under way ends first; a second one ends at once."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    former = {}
+
+    def remember(number, _):
+        received.append(number)
+        signal.signal(number, former[number])
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        former[number] = signal.signal(number, remember)
+    try:
+        yield received
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _out_of_memory_advice(train: TrainParams, images: int) -> Iterator[None]:
+    """Turns running out of memory into what to type."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        divisors = [n for n in range(train.accumulation + 1, train.batch_size + 1) if train.batch_size % n == 0]
+        advice = (
+            f"cut the batch with -S train.accumulation={divisors[0]} (the same result but for batch norm)"
+            if divisors
+            else "lower model.image_size"
+        )
+        raise UserError(f"the memory does not hold {images} images a step: {advice}") from error

@@ -1,0 +1,75 @@
+"""One process or many: who am I, what is my share, and how the others are started."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process prints and writes files."""
+        return self.rank == 0
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of every process's `tensor`, in each of them."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+
+def join_world() -> World:
+    """This process's place among those that torch's launcher started; alone where it did not."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    if "RANK" not in os.environ:
+        return World(0, 1, device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size(), device)
+
+
+def launch(worker: Callable[..., None], *args: object, processes: int | Literal["auto"]) -> None:
+    """Runs `worker(*args)` in `processes` processes of this machine, `auto` being one a GPU; in this one if that is 1.
+
+    Where torchrun already started this process (several machines), `worker` runs here as one of its many.
+
+    Raises:
+        UserError: more processes than GPUs, or one of them died; then all have ended.
+    """
+    gpus = torch.cuda.device_count()
+    count = max(1, gpus) if processes == "auto" else processes
+    if "RANK" in os.environ or count == 1:
+        return worker(*args)
+    if 0 < gpus < count:
+        raise UserError(f"train.processes={count} but this machine has {gpus} GPUs: give at most {gpus}, or auto")
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
+    )
+    # Else each process would take every core.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    try:
+        elastic_launch(config, worker)(*args)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        cause = failure.message.splitlines()[-1] if failure.exitcode > 0 else failure.signal_name()
+        raise UserError(
+            f"process {rank} of {count} ended ({cause}), so all were stopped: run again to go on from the last progress"
+        ) from None

@@ -1,0 +1,65 @@
+"""Evaluates the checkpoint; leaves `reports/metrics.json`, `predictions.csv` and `classes.csv`."""
+
+import torch
+from tqdm import tqdm
+
+from coatnet import Params, UserError
+from coatnet.augment import EvalTransform
+from coatnet.data import Shards
+from coatnet.files import atomic_write
+from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
+from coatnet.training import load_checkpoint, predict
+
+from . import CHECKPOINT, REPORTS, SHARDS, run, write_json
+
+
+def main(params: Params) -> None:
+    shards, checkpoint = Shards(SHARDS), load_checkpoint(CHECKPOINT)
+    if checkpoint.classes != shards.classes:
+        raise UserError(f"{CHECKPOINT} was trained on other classes than those in {SHARDS}: run `dvc repro`")
+    # Always float32, so that the figures are the same on every device.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = checkpoint.model.to(device, memory_format=torch.channels_last)
+    transform = EvalTransform(
+        image_size=params.evaluate.image_size or checkpoint.params.model.image_size,
+        crop=params.evaluate.crop,
+        mean=checkpoint.mean,
+        std=checkpoint.std,
+    )
+
+    def answers(split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        images, labels = shards.load(split, holdout=params.data.holdout)
+        with tqdm(desc=f"evaluate {split}", total=len(images), unit=" images", disable=None) as bar:
+            logits = predict(
+                model,
+                images.to(device),
+                transform,
+                batch_size=params.evaluate.batch_size,
+                flip=params.evaluate.flip,
+                progress=bar.update,
+            )
+        return logits.cpu(), labels
+
+    # With data.holdout the test set stays unseen: the held-out images stand in for it.
+    split = "holdout" if params.data.holdout else "test"
+    logits, labels = answers(split)
+    found = accuracy(logits, labels)
+    train_top1 = accuracy(*answers("train"))["top1"]
+    gap = round(train_top1 - found["top1"], 2)
+    write_json(
+        REPORTS / "metrics.json", {**found, "train_top1": train_top1, "gap": gap, "images": len(labels), "split": split}
+    )
+    table = predictions(logits, labels, class_names(shards.classes))
+    for name, frame in (("predictions", table), ("classes", per_class(table))):
+        with atomic_write(REPORTS / f"{name}.csv") as path:
+            frame.to_csv(path, index=False)
+    print(
+        f"{split}: top-1 {found['top1']:.2f}% (95% interval {found['top1_low']:.2f} to {found['top1_high']:.2f}), "
+        f"top-5 {found['top5']:.2f}%; clean training images: {train_top1:.2f}%, gap {gap:.2f} points"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

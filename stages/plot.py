@@ -1,0 +1,61 @@
+"""Draws `reports/figures/` from the other reports."""
+
+import json
+
+import pandas as pd
+import torch
+
+from coatnet import Params
+from coatnet.augment import BatchAugment
+from coatnet.data import Batches, Shards
+from coatnet.files import atomic_write
+from coatnet.reporting import figures
+from coatnet.reporting.metrics import class_names
+
+from . import REPORTS, SHARDS, run
+
+
+def main(params: Params) -> None:
+    history = pd.read_csv(REPORTS / "history.csv")
+    metrics = json.loads((REPORTS / "metrics.json").read_text())
+    answers, classes = (pd.read_csv(REPORTS / f"{n}.csv", keep_default_na=False) for n in ("predictions", "classes"))
+    drawn = {
+        "loss": figures.loss_curve(history, metrics["split"]),
+        "accuracy": figures.accuracy_curve(history, metrics),
+        "confusion": figures.confusion(answers),
+        "classes": figures.classes(classes),
+        "augmented": _augmented(params),
+    }
+    for name, figure in drawn.items():
+        with atomic_write(REPORTS / "figures" / f"{name}.png") as path:
+            figure.savefig(path, dpi=params.plot.dpi, format="png")
+
+
+def _augmented(params: Params) -> figures.Figure:
+    """Images of the first steps, as training saw them; some of each pass where there are several."""
+    shards = Shards(SHARDS)
+    augment = BatchAugment(
+        params.augment,
+        image_size=params.model.image_size,
+        num_classes=shards.num_classes,
+        mean=shards.mean,
+        std=shards.std,
+        seed=params.seed,
+    )
+    batches = Batches(
+        *shards.load("train", holdout=params.data.holdout), batch_size=params.train.batch_size, seed=params.seed
+    )
+    passes = params.augment.passes or (None,)
+    share = -(-params.plot.images // len(passes))
+    shown = []
+    for number, only in enumerate(passes):
+        _, images, labels = next(iter(batches.epoch(number)))
+        x, targets = augment(images, labels, epoch=0, step=number * len(batches), only=only)
+        shown.append((x[:share], targets[:share]))
+    x_n3hw, targets_nk = (torch.cat(tensors) for tensors in zip(*shown, strict=True))
+    std, mean = (torch.tensor(values).view(3, 1, 1) for values in (shards.std, shards.mean))
+    return figures.augmented_images(x_n3hw * std + mean, targets_nk, class_names(shards.classes))
+
+
+if __name__ == "__main__":
+    run(main)

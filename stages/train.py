@@ -1,0 +1,47 @@
+"""Trains the model; leaves the checkpoint, `reports/history.csv` and `reports/train.json`."""
+
+import pandas as pd
+import torch
+
+from coatnet import Params
+from coatnet.data import Shards
+from coatnet.files import atomic_write
+from coatnet.training import Checkpoint, Trainer, join_world, launch, save_checkpoint
+
+from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run, write_json
+
+
+def main(params: Params) -> None:
+    launch(worker, params, processes=params.train.processes)
+
+
+def worker(params: Params) -> None:
+    """Runs in each process; the first one writes."""
+    shards, world = Shards(SHARDS), join_world()
+    trained = Trainer(params, shards, world, PROGRESS).run()
+    if not world.is_main:
+        return
+    save_checkpoint(CHECKPOINT, Checkpoint(trained.model, params, shards.classes, shards.mean, shards.std))
+    with atomic_write(REPORTS / "history.csv") as path:
+        pd.DataFrame(trained.history).to_csv(path, index=False)
+    gpu = world.device.type == "cuda"
+    write_json(
+        REPORTS / "train.json",
+        {
+            "parameters": sum(p.numel() for p in trained.model.parameters()),
+            "epochs": params.train.epochs,
+            "loss": trained.history[-1]["train_loss"],
+            "augmented_top1": round(trained.history[-1]["train_top1"], 2),
+            "images_per_second": float(f"{trained.images_per_second:.3g}"),
+            "minutes": round(trained.minutes, 1),
+            "startup_seconds": round(trained.startup_seconds, 1),
+            "device": torch.cuda.get_device_name(world.device) if gpu else f"CPU, {torch.get_num_threads()} threads",
+            "processes": world.size,
+            "torch": torch.__version__,
+        },
+    )
+    PROGRESS.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    run(main)
