@@ -63,6 +63,12 @@ class PaperParams(Section):
 
     head_dim: Positive
     drop_path: Annotated[float, Field(ge=0, lt=1)]
+    stride_on: Literal["expand", "depthwise"]
+    pool: Literal["max", "avg"]
+    se_place: Literal["after_norm", "before_norm"]
+    se_activation: Literal["gelu", "silu"]
+    layer_scale: Annotated[float, Field(gt=0)] | None
+    head: Literal["linear", "tanh"]
 
 
 class ModelParams(Section):
