@@ -38,8 +38,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def _is_disk_full(error: Exception, folder: Path) -> bool:
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
         return True
-    # safetensors names the cause in its text alone; torch.save not even there.
-    text = str(error)
-    return "No space left" in text or ("file write failed" in text and shutil.disk_usage(folder).free < 2**20)
+    # torch.save's error does not name the cause.
+    return isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2**20

@@ -1,0 +1,55 @@
+import shutil
+import subprocess
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from coatnet import UserError
+from coatnet.files import atomic_write
+
+
+def test_a_failure_leaves_the_former_file_and_nothing_else(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("former")
+    with pytest.raises(ZeroDivisionError), atomic_write(file) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert file.read_text() == "former"
+
+
+def test_folders_are_made(tmp_path):
+    with atomic_write(tmp_path / "a" / "b" / "file") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "a" / "b" / "file").read_text() == "whole"
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a file system of its own with 64 KiB free."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if (
+        shutil.which("mount") is None
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode
+    ):
+        pytest.skip("cannot mount a small file system here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("writer", ["python", "torch", "safetensors"])
+def test_a_full_disk_is_one_sentence(full_disk, writer):
+    values = torch.zeros(2**20)
+    write = {
+        "python": lambda path: path.write_bytes(bytes(2**20)),
+        "torch": lambda path: torch.save(values, path),
+        "safetensors": lambda path: save_file({"values": values}, path),
+    }[writer]
+    file = full_disk / "file"
+    file.write_text("former")
+    with pytest.raises(UserError, match=r"no space is left to write .*/file: free some"), atomic_write(file) as path:
+        write(path)
+    assert [path.name for path in full_disk.iterdir()] == ["file"]
+    assert file.read_text() == "former"

@@ -1,0 +1,106 @@
+import re
+
+import pytest
+import yaml
+
+from coatnet import UserError, load_params
+from tests.conftest import ROOT
+
+PARAMS = ROOT / "params.yaml"
+
+
+def load(**overrides):
+    return load_params(PARAMS, {name.replace("__", "."): value for name, value in overrides.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("model.layuot", "CCCT", "model.layuot is not a parameter; did you mean model.layout?"),
+        ("train.epcohs", 3, "train.epcohs is not a parameter; did you mean train.epochs?"),
+        ("trian.epochs", 3, "trian is not a parameter; did you mean train?"),
+        ("augment.mixup.alhpa", 1.0, "augment.mixup.alhpa is not a parameter; did you mean augment.mixup.alpha?"),
+        ("model.blocks", [1, 1, 3], "model.blocks has 3 entries but model.layout=CCTT has 4 stages"),
+        ("model.dims", [8, 8], "model.dims has 2 entries"),
+        ("model.strides", [2, 2, 2], "model.strides has 3 entries"),
+        ("model.layout", "CCT", "model.blocks has 4 entries but model.layout=CCT has 3 stages"),
+        ("model.layout", "CCXT", "C for convolution or T for attention"),
+        ("model.image_size", 225, "model.image_size=225 is not divisible by the model's total stride 32; try 224"),
+        ("evaluate.image_size", 100, "evaluate.image_size=100 is not divisible by the model's total stride 32; try 96"),
+        ("model.dims", [96, 192, 190, 384], "attention width 190 is not divisible by model.table.heads=12"),
+        ("model.name", "convnext_atto", "expected coatnet, or timm/NAME"),
+        ("train.batch_size", "128", "train.batch_size='128' is not valid: expected a valid integer"),
+        ("train.batch_size", 0, "train.batch_size=0 is not valid: expected greater than or equal to 1"),
+        ("train.epochs", True, "train.epochs=True is not valid"),
+        ("train.lr", -1.0, "train.lr=-1.0 is not valid: expected greater than 0"),
+        ("train.compile", "maybe", "train.compile='maybe' is not valid: expected 'auto', True or False"),
+        ("train.accumulation", 3, "train.batch_size=128 cannot be cut into train.accumulation=3 parts"),
+        ("train.warmup_epochs", 81.0, "train.warmup_epochs=81.0 is more than train.epochs=80"),
+        ("train.image_size", [[1, 224]], "train.image_size must start at epoch 0"),
+        ("train.image_size", [[0, 64], [40, 128]], "ends with 128 but model.image_size=224"),
+        ("train.image_size", [[0, 100], [40, 224]], "train.image_size=100 is not divisible"),
+        ("data.holdout", 0.9, "data.holdout=0.9 is not valid: expected less than or equal to 0.5"),
+        ("data.sha256", "123", "expected 64 hexadecimal digits"),
+        ("augment.policy", "autoaugment", "expected 'none', 'autoaugment-imagenet'"),
+        ("augment.mixup.alpha", 0, "augment.mixup.alpha=0 is not valid: expected greater than 0"),
+        ("augment.mixup.probability", 0.9, "add up to more than 1"),
+        ("augment.crop_scale", [0.5, 0.1], "augment.crop_scale=[0.5, 0.1] is empty"),
+        ("augment.erase.area", [0.1], "augment.erase.area=[0.1] is not valid: expected more entries"),
+        ("augment.passes", [], "augment.passes=[] is not valid"),
+    ],
+)
+def test_what_is_refused_is_refused_in_one_sentence(name, value, sentence):
+    with pytest.raises(UserError) as raised:
+        load_params(PARAMS, {name: value})
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_numbers_are_numbers_however_yaml_spells_them(tmp_path):
+    text = PARAMS.read_text()
+    for spelling in ("1e-3", "1E-3", "1.e-3", "+1e-3", ".001"):
+        (tmp_path / "params.yaml").write_text(re.sub(r"\n  lr: \S+", f"\n  lr: {spelling}", text))
+        assert load_params(tmp_path / "params.yaml").train.lr == 1e-3
+
+
+def test_every_knob_must_be_there(tmp_path):
+    values = yaml.safe_load(PARAMS.read_text())
+    del values["model"]["layout"]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=r"model.layout is missing"):
+        load_params(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "\tb: 1"])
+def test_a_file_without_parameters_is_refused(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"no parameters|not valid YAML"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"nothing.yaml cannot be read: No such file"):
+        load_params(tmp_path / "nothing.yaml")
+
+
+def test_parameters_are_frozen_all_the_way_down():
+    params = load()
+    with pytest.raises(ValueError, match="frozen"):
+        params.train.epochs = 1
+    assert isinstance(params.model.blocks, tuple)
+    assert isinstance(params.data.urls, tuple)
+
+
+def test_defaults_stand_in_the_file_alone():
+    """A knob that params.yaml leaves out would keep a value that nobody sees there."""
+    assert load().model_dump(mode="json") == yaml.safe_load(PARAMS.read_text())
+
+
+def test_a_schedule_of_sizes_is_looked_up_by_epoch():
+    train = load(train__image_size=[[0, 64], [40, 128], [70, 224]]).train
+    assert [train.image_size_at(epoch, 224) for epoch in (0, 39, 40, 69, 70, 79)] == [64, 64, 128, 128, 224, 224]
+    assert load().train.image_size_at(5, 224) == 224
+
+
+def test_timm_models_take_any_image_size():
+    assert load(model__name="timm/resnet18", model__image_size=65).model.image_size == 65
