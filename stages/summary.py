@@ -1,0 +1,105 @@
+"""Prints a model row by row, without building it in memory: `python -m stages.summary -S model.layout=CCCT`."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coatnet import UserError, load_params
+from coatnet.params import ModelParams, _Loader
+
+PRESETS = Path("presets.yaml")
+
+
+def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dict[str, Any]:
+    """Overrides for `load_params`: those of a preset, then each NAME=VALUE, its value read as YAML.
+
+    Raises:
+        UserError: no such preset (the nearest is given), or an assignment is not of that form.
+    """
+    overrides = {}
+    if preset is not None:
+        presets = yaml.load(PRESETS.read_text(encoding="utf-8"), _Loader)
+        if preset not in presets:
+            near = difflib.get_close_matches(preset, presets, n=1)
+            raise UserError(f"{preset} is not a preset" + (f"; did you mean {near[0]}?" if near else ""))
+        overrides |= presets[preset]
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise UserError(f"-S {assignment} is not of the form NAME=VALUE")
+        try:
+            overrides[name] = yaml.load(value, _Loader)
+        except yaml.YAMLError:
+            raise UserError(f"-S {assignment}: the value is not valid YAML") from None
+    return overrides
+
+
+def summarise(params: ModelParams, num_classes: int) -> Iterator[tuple[str, tuple[int, ...], int, int]]:
+    """Yields each row's name, output shape (without the batch), parameters and multiply-adds of one image.
+
+    A row is a child of the model, or of an `nn.Sequential` among the children. Multiply-adds are those of
+    convolutions and matrix products; the last row is the whole model's.
+    """
+    import torch
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from coatnet import create_model
+
+    with torch.device("meta"):
+        model = create_model(params, num_classes).eval()
+        images = torch.empty(1, 3, params.image_size, params.image_size)
+    shapes = {}
+    rows = dict(_rows(model))
+    for name, module in rows.items():
+        module.register_forward_hook(lambda _, args, output, name=name: shapes.update({name: tuple(output.shape[1:])}))
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):  # changes no shape, and would import torch's compiler: 0.7 s
+            module.forward = lambda x: x
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        logits = model(images)
+    flops = counter.get_flop_counts()
+    for name, shape in shapes.items():  # in the order in which they ran
+        row_flops = sum(flops.get(f"{type(model).__name__}.{name}", {}).values())
+        yield name, shape, _parameters(rows[name]), row_flops // 2
+    yield "total", tuple(logits.shape[1:]), _parameters(model), counter.get_total_flops() // 2
+
+
+def _rows(model) -> Iterator[tuple[str, Any]]:
+    from torch import nn
+
+    for name, child in model.named_children():
+        if isinstance(child, nn.Sequential) and name.startswith("stage"):
+            yield from ((f"{name}.{inner}", module) for inner, module in _rows(child))
+        else:
+            yield name, child
+
+
+def _parameters(module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.summary", description="Prints a model row by row.")
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter")
+    parser.add_argument("--preset", help=f"a set of parameters from {PRESETS}")
+    parser.add_argument("--classes", type=int, default=200, help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        params = load_params(overrides=read_overrides(options.set, options.preset)).model
+        rows = list(summarise(params, options.classes))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(f"| {'row':24} | {'output (C, H, W)':>16} | {'parameters':>12} | {'multiply-adds':>15} |")
+    print(f"| {'-' * 24} | {'-' * 15}: | {'-' * 11}: | {'-' * 14}: |")
+    for name, shape, parameters, macs in rows:
+        print(f"| {name:24} | {' x '.join(map(str, shape)):>16} | {parameters:12,} | {macs:15,} |")
+
+
+if __name__ == "__main__":
+    main()
