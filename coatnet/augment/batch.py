@@ -1,0 +1,178 @@
+"""From uint8 images to the training batch, and to the evaluation batch."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..errors import UserError
+from ..params import AugmentParams
+from .colour import apply_colour
+from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
+from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, mix
+from .policy import Policy
+from .random import draw, normal, stream_key, uniform
+
+_LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
+
+
+class BatchAugment:
+    """Augments a batch on the device where it lies, each image by its own draw.
+
+    In order: colour operations of the policy on the source pixels; normalising; one sampling for crop, resize, flip
+    and the policy's geometry; random erasing; mixup or cutmix; label smoothing.
+
+    Where this differs from the same recipe in torchvision, which augments the crop once it is resized:
+
+    - Colour comes before geometry, also where the policy has it the other way round. A table of values and a
+      resampling commute but for rounding; a histogram or a mean is measured over the crop's source pixels, so the
+      black that a rotation brings in is not counted, and stays black.
+    - Sharpness works on source pixels, so at a larger output it is stronger than on enlarged ones.
+    - Nothing is rounded to whole values after the sampling, and a rotated image is resampled once, not twice. At the
+      border of a rotated crop the image ends sharply instead of fading over one pixel.
+    - Resizing is bilinear without antialiasing, which only differs where the output is smaller than the crop.
+    - Mixup and cutmix draw for each image, not for each batch. The partner is the image before it in the batch, so
+      the batch's own order must be random.
+
+    Args:
+        params: what to do. `AugmentParams()` only resizes.
+        image_size: pixels of the output's side; the input's may be any.
+        num_classes: K.
+        mean, std: of each channel, in 0..1 units.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        params: AugmentParams,
+        *,
+        image_size: int,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int,
+    ):
+        self.params, self.image_size, self.num_classes, self.seed = params, image_size, num_classes, seed
+        self._normalise = _Normalise(mean, std)
+        self._policy = Policy.of(params, image_size)
+        self._operations = self._policy.operations if self._policy else frozenset()
+
+    @torch.no_grad()
+    def __call__(
+        self, images_bchw: Tensor, labels_b: Tensor, *, epoch: int, step: int, rank: int = 0, only: str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The batch of (seed, epoch, step, rank), whatever came before.
+
+        Args:
+            images_bchw: uint8, B x 3 x H x W; not written to.
+            labels_b: int64 class indices.
+            only: one of `plain`, `mixup`, `cutmix`, `erase`: crop, flip and policy, then that alone, on every image.
+                None: each with its own probability.
+
+        Returns:
+            x_bchw: float32, B x 3 x image_size x image_size, normalised.
+            targets_bk: float32, B x K, each row adding up to 1.
+
+        Raises:
+            UserError: the images are not uint8 of this shape, or the labels not one whole number an image.
+        """
+        _check(images_bchw)
+        if labels_b.shape != images_bchw.shape[:1] or labels_b.dtype != torch.int64:
+            raise UserError(
+                f"labels must be int64, one an image, but they are {labels_b.dtype} of shape {tuple(labels_b.shape)} "
+                f"for {len(images_bchw)} images"
+            )
+        params, size, device = self.params, self.image_size, images_bchw.device
+        b, _, height, width = images_bchw.shape
+        image_b = rank * b + torch.arange(b, device=device)
+        key = stream_key(self.seed, epoch, step)
+        all_bits = draw(key, image_b, sum(_LANES.values()))
+        bits = dict(zip(_LANES, all_bits.split(list(_LANES.values()), 1), strict=True))
+
+        box_b4 = draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width)
+        flip_b = uniform(bits["flip"][:, 0]) < params.flip
+        map_b23 = None
+        if self._policy:
+            if self._policy.operation_rk.device != device:
+                self._policy = self._policy.to(device)
+            operation_bn, magnitude_bn = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
+            inside_b1hw = inside_box(box_b4, height, width)
+            images_bchw = apply_colour(images_bchw, operation_bn, magnitude_bn, inside_b1hw, self._operations)
+            map_b23 = policy_map(operation_bn, magnitude_bn, size)
+        x = self._normalise(images_bchw)
+        x = sample(x, box_b4, flip_b, map_b23, size, self._normalise.black(device), params.interpolation)
+
+        erase, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
+        if erase:
+            x = self._erase(x, draw_erase(bits["erase"], params.erase, erase, size), key, image_b)
+        targets = torch.nn.functional.one_hot(labels_b, self.num_classes).float()
+        if mixup or cutmix:
+            mixed_b, cut_b4, share_b = draw_mix(
+                bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size
+            )
+            x = mix(x, mixed_b, cut_b4)
+            targets = torch.lerp(targets, targets.roll(1, 0), share_b[:, None])
+        return x, targets * (1 - params.label_smoothing) + params.label_smoothing / self.num_classes
+
+    def _erase(self, x: Tensor, box_b4: Tensor, key: int, image_b: Tensor) -> Tensor:
+        erased = inside_box(box_b4, self.image_size, self.image_size)
+        if self.params.erase.value == "zero":
+            return x.masked_fill_(erased, 0)
+        pixels = torch.arange(x[0].numel(), device=x.device)
+        # A stream a pixel, away from the images' own.
+        streams = (image_b[:, None] << 32) + pixels
+        return torch.where(erased, normal(draw(~key, streams, 2)).view_as(x), x)
+
+
+class EvalTransform:
+    """Resizes as training does without augmentation, and normalises.
+
+    Args:
+        image_size: pixels of the output's side.
+        crop: share of the side that a centre crop keeps.
+        mean, std: of each channel, in 0..1 units.
+    """
+
+    def __init__(self, *, image_size: int, crop: float = 1.0, mean: Sequence[float], std: Sequence[float]):
+        self.image_size, self.crop = image_size, crop
+        self._normalise = _Normalise(mean, std)
+
+    @torch.no_grad()
+    def __call__(self, images_bchw: Tensor) -> Tensor:
+        """uint8, B x 3 x H x W, to float32, B x 3 x image_size x image_size.
+
+        Raises:
+            UserError: the images are not uint8 of this shape.
+        """
+        _check(images_bchw)
+        height, width = images_bchw.shape[-2:]
+        h, w = round(height * self.crop), round(width * self.crop)
+        top, left = (height - h) // 2, (width - w) // 2
+        x = self._normalise(images_bchw[:, :, top : top + h, left : left + w])
+        return interpolate(x, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
+
+
+class _Normalise:
+    def __init__(self, mean: Sequence[float], std: Sequence[float]):
+        self._scale = [1 / (255 * s) for s in std]
+        self._offset = [-m / s for m, s in zip(mean, std, strict=True)]
+
+    def __call__(self, images_bchw: Tensor) -> Tensor:
+        scale = images_bchw.new_tensor(self._scale, dtype=torch.float32).view(3, 1, 1)
+        return torch.addcmul(self.black(images_bchw.device).view(3, 1, 1), images_bchw.float(), scale)
+
+    def black(self, device: torch.device) -> Tensor:
+        """What black becomes, 3 values."""
+        return torch.tensor(self._offset, device=device)
+
+
+def _probability(params: AugmentParams, name: str, only: str | None) -> float:
+    return getattr(params, name).probability if only is None else float(only == name)
+
+
+def _check(images: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise UserError(
+            f"images must be uint8 of shape B x 3 x H x W, but they are {images.dtype} of shape {tuple(images.shape)}"
+        )

@@ -1,0 +1,157 @@
+"""Colour operations on uint8 batches, each image its own, with torchvision's `transforms.v2.functional` arithmetic.
+
+Invert, solarize, posterize, brightness, contrast, autocontrast and equalize are tables of 256 values a channel. A
+chain of them is one table, since an operation can be done to the table as though it were the image; the pixels are
+looked up once, at the end. Colour and sharpness blend each pixel with others, so the table is looked up before them.
+
+What an operation measures (histogram, mean) it measures on the pixels in `inside_b1hw`, the image's crop.
+Shapes: images B x 3 x H x W, tables B x 3 x 256, both uint8; magnitudes B.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from .policy import Op
+from .rows import update_rows
+
+
+def apply_colour(
+    images_bchw: Tensor, operation_bn: Tensor, magnitude_bn: Tensor, inside_b1hw: Tensor, operations=frozenset(Op)
+) -> Tensor:
+    """Puts each image through its own chain of operations; those of geometry are passed over.
+
+    Args:
+        images_bchw: uint8, not written to.
+        operation_bn: codes of `Op`, in the order in which they apply.
+        magnitude_bn: float32, as `policy.magnitudes` has them, with signs.
+        inside_b1hw: bool, the pixels that count for histograms and means.
+        operations: those that may occur; the others are not even looked for.
+    """
+    images = images_bchw.clone()
+    table = identity = torch.arange(256, device=images.device, dtype=torch.uint8).expand(len(images), 3, 256)
+    table, changed = table.clone(), torch.zeros_like(operation_bn[:, 0], dtype=torch.bool)
+    blends = {op: blend for op, blend in _BLENDS.items() if op in operations}
+    tables = {op: function for op, function in _TABLES.items() if op in operations}
+    for operation_b, magnitude_b in zip(operation_bn.unbind(1), magnitude_bn.unbind(1), strict=True):
+        if blends or Op.Contrast in tables:
+            sees_pixels = _any_of(operation_b, (*blends, Op.Contrast))
+            images = update_rows(sees_pixels & changed, _look_up, images, table)
+            table = torch.where(sees_pixels[:, None, None], identity, table)
+            changed = changed & ~sees_pixels
+        for op, blend in blends.items():
+            images = update_rows(operation_b == op, blend, images, magnitude_b)
+        for op, function in tables.items():
+            table = update_rows(operation_b == op, function, table, magnitude_b, images, inside_b1hw)
+        changed = changed | _any_of(operation_b, tables)
+    return update_rows(changed, _look_up, images, table)
+
+
+def _any_of(operation_b: Tensor, ops) -> Tensor:
+    found_b = torch.zeros_like(operation_b, dtype=torch.bool)
+    for op in ops:
+        found_b |= operation_b == op
+    return found_b
+
+
+def _look_up(images: Tensor, table: Tensor) -> Tensor:
+    return table.gather(2, images.flatten(2).long()).view_as(images)
+
+
+def _to_uint8(values: Tensor) -> Tensor:
+    return values.clamp(0, 255).to(torch.uint8)  # cut, not rounded, as torchvision does
+
+
+def _column(magnitude_b: Tensor, like: Tensor) -> Tensor:
+    return magnitude_b.view(-1, *[1] * (like.ndim - 1))
+
+
+# Tables: function(table, magnitude, images, inside) -> table
+
+
+def _invert(table, *_):
+    return 255 - table
+
+
+def _solarize(table, magnitude, *_):
+    return torch.where(table >= 255 * _column(magnitude, table), 255 - table, table)
+
+
+def _posterize(table, magnitude, *_):
+    bits = _column(magnitude, table).to(torch.int32)
+    return (table & (256 - (1 << (8 - bits)))).to(torch.uint8)
+
+
+def _brightness(table, magnitude, *_):
+    return _to_uint8(table * (1 + _column(magnitude, table)))
+
+
+def _contrast(table, magnitude, images, inside):
+    # Here the table is the identity: `apply_colour` has brought the pixels up to date.
+    count = inside.sum((1, 2, 3))
+    mean = ((_grey(images) * inside).sum((1, 2, 3)) / count)[:, None, None]
+    factor = _column(magnitude, table)
+    # torchvision adds the second product without rounding it first (a fused multiply-add): double stands in for that.
+    return _to_uint8(((table * (1 + factor)).double() - mean.double() * factor).float())
+
+
+def _auto_contrast(table, _magnitude, images, inside):
+    occurs = _histogram(table, images, inside) > 0
+    value = torch.arange(256.0, device=table.device)
+    low = torch.where(occurs, value, 255).amin(2, keepdim=True)
+    high = torch.where(occurs, value, 0).amax(2, keepdim=True)
+    stretched = (table - low) / ((high - low) * (1 / 255))
+    return torch.where(high == low, table, _to_uint8(stretched))
+
+
+def _equalize(table, _magnitude, images, inside):
+    # Pillow's scheme: the brightest value that occurs does not count, and a step of 0 leaves the channel as it is.
+    histogram = _histogram(table, images, inside)
+    cumulative = histogram.cumsum(2)
+    brightest = histogram.gather(2, cumulative.argmax(2, keepdim=True))
+    step = (cumulative[:, :, -1:] - brightest) // 255
+    equalized = ((cumulative - histogram + step // 2) // step.clamp(min=1)).clamp(0, 255).to(torch.uint8)
+    return torch.where(step == 0, table, equalized.gather(2, table.long()))
+
+
+def _histogram(table, images, inside):
+    """Of the images as the table leaves them: pixels are counted as they are, then the counts are moved. int64."""
+    counts = torch.zeros(table.shape, dtype=torch.int64, device=table.device)
+    weight = inside.flatten(2).long().expand(-1, 3, -1)
+    counts.scatter_add_(2, images.flatten(2).long(), weight)
+    return torch.zeros_like(counts).scatter_add_(2, table.long(), counts)
+
+
+# Blends: function(images, magnitude) -> images
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma (ITU-R BT.601), cut to whole numbers, B x 1 x H x W float32."""
+    red, green, blue = images.unsqueeze(2).unbind(1)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
+
+
+def _colour(images, magnitude):
+    factor = _column(magnitude, images)
+    return _to_uint8(images * (1 + factor) - _grey(images) * factor)
+
+
+def _sharpness(images, magnitude):
+    # Border pixels stay. The smoothing kernel is Pillow's: 1 around 5, over 13.
+    sharp = images.float()
+    middle = sharp[:, :, 1:-1, 1:-1]
+    smooth = ((avg_pool2d(sharp, 3, stride=1, divisor_override=1) + 4 * middle) / 13).round()
+    middle += (middle - smooth) * _column(magnitude, images)
+    return _to_uint8(sharp)
+
+
+_BLENDS = {Op.Color: _colour, Op.Sharpness: _sharpness}
+_TABLES = {
+    Op.Brightness: _brightness,
+    Op.Contrast: _contrast,
+    Op.Posterize: _posterize,
+    Op.Solarize: _solarize,
+    Op.AutoContrast: _auto_contrast,
+    Op.Equalize: _equalize,
+    Op.Invert: _invert,
+}

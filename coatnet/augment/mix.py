@@ -1,0 +1,71 @@
+"""Random erasing, mixup and cutmix, each image its own draw.
+
+Zhong et al. 2017, "Random erasing"; Zhang et al. 2017, "mixup"; Yun et al. 2019, "CutMix". Boxes are drawn as
+torchvision's `RandomErasing` and `CutMix` draw them. Boxes are (left, top, width, height) in pixels, B x 4 int64.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..params import EraseParams
+from .geometry import inside_box
+from .random import beta, integer, uniform
+
+ERASE_ATTEMPTS = 10
+ERASE_LANES = 2 * ERASE_ATTEMPTS + 3
+MIX_LANES = 5
+
+
+def draw_erase(bits_bl: Tensor, params: EraseParams, probability: float, size: int) -> Tensor:
+    """Boxes to erase, empty where the image keeps all its pixels: the first of ten attempts that fits.
+
+    Args:
+        bits_bl: B x ERASE_LANES draws.
+    """
+    area_ba = uniform(bits_bl[:, :ERASE_ATTEMPTS], *params.area) * size**2
+    low, high = map(math.log, params.ratio)
+    ratio_ba = uniform(bits_bl[:, ERASE_ATTEMPTS : 2 * ERASE_ATTEMPTS], low, high).exp()
+    h_ba, w_ba = (area_ba * ratio_ba).sqrt().round().long(), (area_ba / ratio_ba).sqrt().round().long()
+    fits_ba = (h_ba < size) & (w_ba < size)
+    first_b1 = fits_ba.int().argmax(1, keepdim=True)
+    w_b, h_b = w_ba.gather(1, first_b1).squeeze(1), h_ba.gather(1, first_b1).squeeze(1)
+    left_b, top_b = integer(bits_bl[:, -3], size - w_b + 1), integer(bits_bl[:, -2], size - h_b + 1)
+    erased_b = (uniform(bits_bl[:, -1]) < probability) & fits_ba.any(1)
+    return torch.stack([left_b, top_b, w_b, h_b], 1) * erased_b[:, None]
+
+
+def draw_mix(
+    bits_b5: Tensor, mixup: tuple[float, float], cutmix: tuple[float, float], size: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mixup, cutmix or neither for each image.
+
+    Args:
+        bits_b5: B x MIX_LANES draws.
+        mixup, cutmix: probability and alpha.
+
+    Returns:
+        mixup's share of the partner (0 without), cutmix's box (empty without), and the partner's share of the label:
+        mixup's own, or the part of the pixels that lie in the box once it is clipped to the image.
+    """
+    kind_b, zero = uniform(bits_b5[:, 0]), torch.zeros(len(bits_b5), device=bits_b5.device)
+    is_mixup_b, is_cutmix_b = kind_b < mixup[0], (kind_b >= mixup[0]) & (kind_b < mixup[0] + cutmix[0])
+    mixed_b = torch.where(is_mixup_b, beta(bits_b5[:, 1:3], mixup[1]), zero)
+    half_b = (0.5 * torch.sqrt(beta(bits_b5[:, 1:3], cutmix[1])) * size).long()
+    centre_b2 = integer(bits_b5[:, 3:5], size)
+    low_b2 = (centre_b2 - half_b[:, None]).clamp(min=0)
+    sides_b2 = (centre_b2 + half_b[:, None]).clamp(max=size) - low_b2
+    box_b4 = torch.cat([low_b2, sides_b2], 1) * is_cutmix_b[:, None]
+    return mixed_b, box_b4, mixed_b + box_b4[:, 2:].prod(1) / size**2
+
+
+def mix(x_bchw: Tensor, mixed_b: Tensor, box_b4: Tensor) -> Tensor:
+    """Blends each image with its partner, the one before it in the batch, and pastes the partner's box into it."""
+    size = x_bchw.shape[-1]
+    share = torch.where(inside_box(box_b4, size, size), 1.0, mixed_b.view(-1, 1, 1, 1))
+    partner_b = torch.arange(-1, len(x_bchw) - 1, device=x_bchw.device)
+    if x_bchw.device.type != "cpu":
+        return torch.lerp(x_bchw, x_bchw[partner_b], share)
+    changed = share.flatten(1).any(1).nonzero().squeeze(1)
+    return x_bchw.index_copy(0, changed, torch.lerp(x_bchw[changed], x_bchw[partner_b[changed]], share[changed]))
