@@ -1,0 +1,14 @@
+"""Archive -> shards -> batches on the device; the synthetic data set."""
+
+from .archive import OFFICIAL_SHA256, write_canonical
+from .batches import Batches
+from .shards import Shards, holdout_mask, write_shards
+
+__all__ = [
+    "OFFICIAL_SHA256",
+    "Batches",
+    "Shards",
+    "holdout_mask",
+    "write_canonical",
+    "write_shards",
+]

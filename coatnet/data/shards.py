@@ -1,0 +1,241 @@
+"""Shards: every image decoded once, as uint8 tensors in a few safetensors files beside one JSON index."""
+
+import hashlib
+import json
+import math
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..files import atomic_write
+from .archive import Archive
+
+SIZE = 64  # pixels a side
+SHARD = 20_000  # images a file: 246 MB, one of them in memory at a time
+_BLOCK = 100  # images a thread decodes at a time
+_LISTED = 100  # groups of duplicates that the report names
+
+Item = tuple[str, int]  # file, label
+
+
+def write_shards(archive: str | Path, folder: str | Path) -> dict:
+    """Decodes an archive into `folder`: `train-*.safetensors`, `test-*.safetensors` and `index.json`.
+
+    Each file holds `images` (uint8, N x 3 x 64 x 64, RGB; greyscale is widened) and `labels` (int64, N), in index
+    order: by class, then by file name. The same archive gives the same bytes everywhere. Uses as many threads as torch.
+
+    Returns:
+        The report: numbers of images, channel mean and standard deviation (0..1, over the training images), a digest
+        of each split, and the files that are byte for byte the same under two labels or on both sides of the split.
+
+    Raises:
+        UserError: the archive or an image in it is broken, an image is not 64 x 64, or no space is left.
+    """
+    folder = Path(folder)
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # what a killed run left
+    try:
+        with Archive(archive) as opened:
+            index, report = _write(opened, temporary)
+        with atomic_write(temporary / "index.json") as path:
+            path.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return report
+
+
+def _write(archive: Archive, folder: Path) -> tuple[dict, dict]:
+    """Writes the shards; returns the index and the report."""
+    files = {"train": [], "test": []}
+    digests = {}
+    moments = {}
+    sources = defaultdict(list)  # the items of each content
+    for split, items in (("train", archive.train), ("test", archive.test)):
+        labels = torch.tensor([label for _, label in items])
+        digest = hashlib.sha256()
+        moments[split] = np.zeros((2, 3), np.int64)
+        with tqdm(desc=f"decode {split}", total=len(items), unit=" images", disable=None) as progress:
+            for start in range(0, len(items), SHARD):
+                shard = slice(start, start + SHARD)
+                images = _decode(archive, items[shard], sources, moments[split], progress)
+                digest.update(images.numpy())
+                path = folder / f"{split}-{len(files[split])}.safetensors"
+                with atomic_write(path) as temporary:
+                    save_file({"images": images, "labels": labels[shard].clone()}, temporary)
+                files[split].append({"file": path.name, "images": len(images)})
+                del images  # else it stays in memory while the next shard is decoded
+        digest.update(labels.numpy())
+        digests[split] = digest.hexdigest()
+
+    mean, std = _mean_std(moments["train"], len(archive.train) * SIZE * SIZE)
+    shared = {"mean": mean, "std": std, "digests": digests}
+    index = {"classes": archive.classes, **shared, "files": files}
+    images = {"train": len(archive.train), "test": len(archive.test)}
+    report = {"classes": len(archive.classes), "images": images, **shared, "duplicates": _duplicates(sources.values())}
+    return index, report
+
+
+def _decode(archive: Archive, items: list[Item], sources: dict[bytes, list[Item]], moments, progress: tqdm) -> Tensor:
+    """The images of `items`, N x 3 x 64 x 64; adds to `moments`, and enters each item under its content's hash."""
+    images = torch.empty(len(items), 3, SIZE, SIZE, dtype=torch.uint8)
+
+    def read(block: list[Item]) -> list[tuple[str, bytes]]:
+        files = [(member, archive.read(member)) for member, _ in block]
+        for item, (_, content) in zip(block, files, strict=True):
+            sources[hashlib.sha256(content).digest()].append(item)
+        return files
+
+    # This thread reads the zip (under Python's lock) while the others decode (without it).
+    blocks = [items[start : start + _BLOCK] for start in range(0, len(items), _BLOCK)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        decoded = threads.map(partial(_decode_block, archive.path), map(read, blocks), images.split(_BLOCK))
+        for block, sums in zip(blocks, decoded, strict=True):
+            moments += sums
+            progress.update(len(block))
+    return images
+
+
+def _decode_block(archive: Path, files: list[tuple[str, bytes]], out_bchw: Tensor) -> np.ndarray:
+    """Decodes into `out_bchw`; returns the sums and the sums of squares of each channel's pixels, 2 x 3."""
+    for (member, content), out_chw in zip(files, out_bchw, strict=True):
+        try:
+            image_chw = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
+        except (RuntimeError, ValueError):
+            raise UserError(f"{archive}: {member} does not decode as JPEG: fetch or copy the zip again") from None
+        if image_chw.shape != out_chw.shape:
+            _, height, width = image_chw.shape
+            raise UserError(f"{archive}: {member} is {width}x{height} pixels, but images must be {SIZE}x{SIZE}")
+        out_chw.copy_(image_chw)
+    # In NumPy, since torch would start threads of its own in each of these threads.
+    x_bcp = out_bchw.flatten(2).numpy()
+    return np.stack([x_bcp.sum((0, 2), dtype=np.int64), np.einsum("bcp,bcp->c", x_bcp, x_bcp, dtype=np.int64)])
+
+
+def _mean_std(moments: np.ndarray, pixels: int) -> tuple[list[float], list[float]]:
+    """Of each channel, 0..1; in whole numbers until the division, so the same on every machine."""
+    sums, squares = moments.tolist()
+    mean = [s / (255 * pixels) for s in sums]
+    std = [math.sqrt(pixels * q - s**2) / (255 * pixels) for s, q in zip(sums, squares, strict=True)]
+    return mean, std
+
+
+def _duplicates(groups: Iterable[list[Item]]) -> dict:
+    """Files of the same bytes: in training under several labels, and in training and test at once."""
+    across_labels, across_splits = [], []
+    for group in groups:
+        if len(group) > 1:  # training items come first, in index order
+            train = [item for item in group if item[0].startswith("train/")]
+            names = [member for member, _ in group]
+            if len({label for _, label in train}) > 1:
+                across_labels.append(names[: len(train)])
+            if 0 < len(train) < len(group):
+                across_splits.append(names)
+    return {
+        "train_across_labels": {"groups": len(across_labels), "files": across_labels[:_LISTED]},
+        "train_and_test": {"groups": len(across_splits), "files": across_splits[:_LISTED]},
+    }
+
+
+class Shards:
+    """What `write_shards` left in `folder`.
+
+    Attributes:
+        classes: (id, names) of each class, by label.
+        mean, std: of the three channels over the training images, 0..1.
+
+    Raises:
+        UserError: there are no whole shards in `folder`.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        try:
+            index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise self._broken("index.json") from None
+        self.classes: list[tuple[str, str]] = [(wnid, name) for wnid, name in index["classes"]]
+        self.mean: list[float] = index["mean"]
+        self.std: list[float] = index["std"]
+        self._digests, self._files = index["digests"], index["files"]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def digest(self, split: str) -> str:
+        """The SHA-256 of the pixels and labels of "train" (all of it) or "test", however they are cut into files."""
+        return self._digests[split]
+
+    def load(self, split: str, holdout: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Reads a split whole.
+
+        Args:
+            split: "train" (without the held-out images), "holdout" or "test".
+            holdout: share of each class's training images held out, see `holdout_mask`.
+
+        Returns:
+            Images, uint8, N x 3 x 64 x 64, and labels, int64, N, in index order.
+
+        Raises:
+            UserError: a file is missing or broken.
+        """
+        files = self._files["test" if split == "test" else "train"]
+        labels = torch.cat([self._read(entry["file"], "labels") for entry in files])
+        if split == "test":
+            keep = torch.ones(len(labels), dtype=torch.bool)
+        else:
+            keep = holdout_mask(labels, holdout) == (split == "holdout")
+        images = torch.empty(int(keep.sum()), 3, SIZE, SIZE, dtype=torch.uint8)
+        start = read = 0
+        for entry in files:  # file by file, so that memory holds little more than the result
+            part = self._read(entry["file"], "images")
+            kept = keep[read : read + len(part)]
+            count = int(kept.sum())
+            images[start : start + count] = part[kept]
+            start, read = start + count, read + len(part)
+        return images, labels[keep]
+
+    def _read(self, file: str, tensor: str) -> Tensor:
+        try:
+            with safe_open(self.folder / file, "pt") as opened:
+                return opened.get_tensor(tensor)
+        except (OSError, SafetensorError):
+            raise self._broken(file) from None
+
+    def _broken(self, file: str) -> UserError:
+        return UserError(f"{self.folder / file} is missing or broken: preprocess the data again")
+
+
+def holdout_mask(labels: Tensor, share: float) -> Tensor:
+    """Which training images are held out: evenly spaced ones of each class, `round(share * n)` but at least one.
+
+    The choice depends on the order alone, so every seed and every run holds out the same images.
+
+    Args:
+        labels: int64, N.
+        share: of each class, 0 to 0.5; 0 holds out nothing.
+
+    Returns:
+        bool, N.
+    """
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique() if share else ():
+        (of_class,) = torch.nonzero(labels == label, as_tuple=True)
+        n = len(of_class)
+        count = max(1, round(share * n))
+        mask[of_class[(2 * torch.arange(count) + 1) * n // (2 * count)]] = True
+    return mask
