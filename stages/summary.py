@@ -39,14 +39,13 @@ def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dic
     return overrides
 
 
-def summarise(params: ModelParams, num_classes: int) -> Iterator[tuple[str, tuple[int, ...], int, int]]:
-    """Yields each row's name, output shape (without the batch), parameters and multiply-adds of one image.
+def summarise(params: ModelParams, num_classes: int) -> list[tuple[str, tuple[int, ...], int, int]]:
+    """Each row's name, output shape (without the batch), parameters and multiply-adds of one image.
 
-    A row is a child of the model, or of an `nn.Sequential` among the children. Multiply-adds are those of
-    convolutions and matrix products; the last row is the whole model's.
+    A row is a child of the model, or a block of a stage. Multiply-adds are those of convolutions and matrix products.
+    The last row is the whole model.
     """
     import torch
-    from torch import nn
     from torch.utils.flop_counter import FlopCounterMode
 
     from coatnet import create_model
@@ -55,19 +54,18 @@ def summarise(params: ModelParams, num_classes: int) -> Iterator[tuple[str, tupl
         model = create_model(params, num_classes).eval()
         images = torch.empty(1, 3, params.image_size, params.image_size)
     shapes = {}
-    rows = dict(_rows(model))
-    for name, module in rows.items():
+    modules = {**dict(_rows(model)), "total": model}
+    for name, module in modules.items():
         module.register_forward_hook(lambda _, args, output, name=name: shapes.update({name: tuple(output.shape[1:])}))
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):  # changes no shape, and would import torch's compiler: 0.7 s
-            module.forward = lambda x: x
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        logits = model(images)
+        model(images)
     flops = counter.get_flop_counts()
-    for name, shape in shapes.items():  # in the order in which they ran
-        row_flops = sum(flops.get(f"{type(model).__name__}.{name}", {}).values())
-        yield name, shape, _parameters(rows[name]), row_flops // 2
-    yield "total", tuple(logits.shape[1:]), _parameters(model), counter.get_total_flops() // 2
+    rows = []
+    for name, shape in shapes.items():  # in the order in which they ran, the model last
+        path = "Global" if name == "total" else f"{type(model).__name__}.{name}"
+        size = sum(parameter.numel() for parameter in modules[name].parameters())
+        rows.append((name, shape, size, sum(flops.get(path, {}).values()) // 2))
+    return rows
 
 
 def _rows(model) -> Iterator[tuple[str, Any]]:
@@ -80,10 +78,6 @@ def _rows(model) -> Iterator[tuple[str, Any]]:
             yield name, child
 
 
-def _parameters(module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.summary", description="Prints a model row by row.")
     parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter")
@@ -92,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         params = load_params(overrides=read_overrides(options.set, options.preset)).model
-        rows = list(summarise(params, options.classes))
+        rows = summarise(params, options.classes)
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"| {'row':24} | {'output (C, H, W)':>16} | {'parameters':>12} | {'multiply-adds':>15} |")
