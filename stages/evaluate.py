@@ -8,7 +8,8 @@ from coatnet.augment import EvalTransform
 from coatnet.data import Shards
 from coatnet.files import atomic_write
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
-from coatnet.training import load_checkpoint, predict
+from coatnet.training.checkpoint import load_checkpoint
+from coatnet.training.evaluation import predict
 
 from . import CHECKPOINT, REPORTS, SHARDS, run, write_json
 

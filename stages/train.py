@@ -6,7 +6,9 @@ import torch
 from coatnet import Params
 from coatnet.data import Shards
 from coatnet.files import atomic_write
-from coatnet.training import Checkpoint, Trainer, join_world, launch, save_checkpoint
+from coatnet.training.checkpoint import Checkpoint, save_checkpoint
+from coatnet.training.engine import Trainer
+from coatnet.training.processes import join_world, launch
 
 from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run, write_json
 

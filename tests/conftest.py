@@ -17,7 +17,9 @@ TINY = {
     "data.synthetic.test_per_class": 6,
     "model.image_size": 32,
     "model.stem_width": 8,
-    "model.dims": [8, 8, 12, 12],
+    "model.dims": [8, 8, 16, 16],
+    "model.table.heads": 4,
+    "model.paper.head_dim": 8,
     "train.epochs": 2,
     "train.batch_size": 16,
 }

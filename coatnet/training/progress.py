@@ -30,9 +30,9 @@ def save_progress(path: Path, stamp: str, state: dict[str, Any]) -> None:
 
 
 def load_progress(path: Path, stamp: str) -> tuple[dict[str, Any] | None, str]:
-    """The saved state, or None with the reason why there is nothing to go on from."""
+    """The saved state, or None and, where a file is there, why it does not serve."""
     if not path.exists():
-        return None, "no progress of an earlier run"
+        return None, ""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever is wrong with the file, the answer is to start afresh

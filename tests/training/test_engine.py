@@ -1,0 +1,236 @@
+"""The loop on a few hundred synthetic images: what it learns, and that stopping it anywhere changes nothing."""
+
+import os
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from coatnet import UserError
+from coatnet.data import Shards, write_shards, write_synthetic
+from coatnet.training import engine
+from coatnet.training.display import Display
+from coatnet.training.engine import Trainer
+from coatnet.training.processes import World
+
+ALONE = World(0, 1, torch.device("cpu"))
+# Everything that has state or randomness of its own.
+ALL_ON = {
+    "model__variant": "paper",
+    "train__ema": 0.9,
+    "train__accumulation": 2,
+    "train__clip_norm": 1.0,
+    "train__warmup_epochs": 0.5,
+    "train__epochs": 3,
+    "train__image_size": [[0, 32], [1, 64]],
+    "model__image_size": 64,
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    from coatnet import load_params
+    from tests.conftest import ROOT, TINY
+
+    folder = tmp_path_factory.mktemp("data")
+    write_synthetic(load_params(ROOT / "params.yaml", TINY).data.synthetic, folder / "archive.zip")
+    write_shards(folder / "archive.zip", folder / "shards")
+    return Shards(folder / "shards")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def train(shards, tmp_path):
+    """`train(params)` runs to the end, from `tmp_path / "progress"` where that exists."""
+    return lambda params: Trainer(params, shards, ALONE, tmp_path / "progress").run()
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+def test_it_learns(tiny, train):
+    trained = train(tiny(train__epochs=12, train__lr=3e-3, augment__policy="none", augment__crop_scale=[0.6, 1.0]))
+    assert trained.history[-1]["eval_top1"] >= 50  # chance is 25
+    assert trained.history[-1]["train_loss"] < trained.history[0]["train_loss"]
+    assert [row["epoch"] for row in trained.history] == list(range(1, 13))
+
+
+def test_the_seed_decides(tiny, train, tmp_path):
+    results = []
+    for seed in (0, 0, 1):
+        results.append(train(tiny(seed=seed, train__epochs=1)).model)
+        (tmp_path / "progress").unlink()
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+
+
+@pytest.mark.parametrize("at", [(0, 3), (1, 0), (1, 4), (2, 5)])
+def test_a_run_that_died_ends_as_the_unbroken_one(tiny, train, tmp_path, monkeypatch, at):
+    params = tiny(**ALL_ON)
+    unbroken = train(params)
+    (tmp_path / "progress").unlink()
+
+    class Killed(BaseException):
+        pass
+
+    step = Trainer._step
+
+    def dies(self, epoch, number, *rest):
+        if (epoch, number) == at:
+            raise Killed
+        step(self, epoch, number, *rest)
+
+    monkeypatch.setattr(Trainer, "_step", dies)
+    with pytest.raises(Killed):
+        train(params)
+    monkeypatch.setattr(Trainer, "_step", step)
+    assert (tmp_path / "progress").exists() == (at[0] > 0)
+    again = train(params)
+    assert same(unbroken.model, again.model)
+    assert unbroken.history == again.history
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_costs_no_step(tiny, train, tmp_path, monkeypatch, capsys, number):
+    params = tiny(**ALL_ON)
+    unbroken = train(params)
+    (tmp_path / "progress").unlink()
+    step = Trainer._step
+
+    def signalled(self, epoch, index, *rest):
+        step(self, epoch, index, *rest)
+        if (epoch, index) == (1, 2):
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Trainer, "_step", signalled)
+    with pytest.raises(SystemExit) as stopped:
+        train(params)
+    assert stopped.value.code == 128 + number
+    monkeypatch.setattr(Trainer, "_step", step)
+    capsys.readouterr()
+    again = train(params)
+    assert "Going on after epoch 1, step 3" in capsys.readouterr().out
+    assert same(unbroken.model, again.model)
+    assert unbroken.history == again.history
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"train__lr": 1e-3}, {"augment__flip": 0.1}, {"data__holdout": 0.1}])
+def test_progress_of_another_run_is_left_alone(tiny, train, tmp_path, capsys, change):
+    train(tiny(train__epochs=1))
+    fresh = train(tiny(train__epochs=1, **change))
+    assert "of other parameters, code or data: starting afresh" in capsys.readouterr().out
+    (tmp_path / "progress").unlink()
+    assert same(fresh.model, train(tiny(train__epochs=1, **change)).model)
+
+
+def test_broken_progress_is_no_progress(tiny, train, tmp_path, capsys):
+    params = tiny(train__epochs=1)
+    expected = train(params)
+    whole = (tmp_path / "progress").read_bytes()
+    (tmp_path / "progress").write_bytes(whole[: len(whole) // 2])
+    assert same(train(params).model, expected.model)
+    assert "is unreadable: starting afresh" in capsys.readouterr().out
+
+
+def test_evaluate_and_plot_parameters_do_not_touch_progress(tiny, train, capsys):
+    train(tiny(train__epochs=1))
+    train(tiny(train__epochs=1, evaluate__flip=True, plot__dpi=50))
+    assert "Going on after epoch 1" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny, train, tmp_path, monkeypatch):
+    params = tiny(train__epochs=3)
+    rate = engine.learning_rate
+    monkeypatch.setattr(
+        engine, "learning_rate", lambda p, step, steps: float("inf") if step == 8 else rate(p, step, steps)
+    )
+    with pytest.raises(UserError, match=r"not finite in epoch 2, step 4, at learning rate .*progress before it is in"):
+        train(params)
+    assert torch.load(tmp_path / "progress")["epoch"] == 1
+
+
+def test_too_little_memory_says_what_to_type(tiny, train, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine.BatchAugment, "__call__", full)
+    with pytest.raises(UserError, match=r"does not hold 16 images a step: .* -S train.accumulation=2"):
+        train(tiny())
+    with pytest.raises(UserError, match=r"does not hold 8 images a step: .* -S train.accumulation=4"):
+        train(tiny(train__accumulation=2))
+
+
+def test_other_errors_are_not_taken_for_little_memory(tiny, train, monkeypatch):
+    def broken(self, *args, **kwargs):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(engine.BatchAugment, "__call__", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        train(tiny())
+
+
+def test_parts_add_up_to_the_batch(tiny, train, tmp_path, monkeypatch):
+    """With batch norm in eval mode and nothing random, accumulation changes nothing but rounding."""
+    plain = {"augment__policy": "none", "augment__crop_scale": [1.0, 1.0], "augment__crop_ratio": [1.0, 1.0]}
+    plain |= {"augment__flip": 0.0, "augment__mixup__probability": 0.0, "augment__cutmix__probability": 0.0}
+    plain |= {"augment__erase__probability": 0.0, "train__epochs": 1}
+    start = Trainer._start_epoch
+    monkeypatch.setattr(Trainer, "_start_epoch", lambda self, epoch: (start(self, epoch), self.model.eval()))
+    whole = train(tiny(**plain)).model
+    (tmp_path / "progress").unlink()
+    parts = train(tiny(**plain, train__accumulation=4)).model
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_held_out_images_are_evaluated_and_not_trained_on(tiny, shards, tmp_path):
+    trainer = Trainer(tiny(data__holdout=0.25), shards, ALONE, tmp_path / "progress")
+    assert len(trainer.batches.images) == 72
+    assert len(trainer.curve_data[0]) == 24
+    seen = {image.numpy().tobytes() for image in trainer.batches.images}
+    assert not seen & {image.numpy().tobytes() for image in trainer.curve_data[0]}
+
+
+def test_passes_make_an_epoch_longer(tiny, train, monkeypatch):
+    asked = []
+    augment = engine.BatchAugment.__call__
+
+    def listen(self, *args, only, **kwargs):
+        asked.append(only)
+        return augment(self, *args, only=only, **kwargs)
+
+    monkeypatch.setattr(engine.BatchAugment, "__call__", listen)
+    trained = train(tiny(train__epochs=1, augment__passes=["plain", "mixup", "cutmix", "erase"]))
+    assert asked == [name for name in ("plain", "mixup", "cutmix", "erase") for _ in range(6)]
+    assert len(trained.history) == 1
+
+
+def test_the_curve_has_points_where_asked(tiny, train):
+    history = train(tiny(train__epochs=3, train__evaluate_every=2)).history
+    assert ["eval_top1" in row for row in history] == [False, True, True]
+
+
+@pytest.mark.parametrize(("epochs", "warns"), [(80, True), (1, False)])
+def test_a_run_of_days_says_so_and_what_to_type(tiny, monkeypatch, capsys, epochs, warns):
+    clock = iter(range(0, 10**6, 10))  # ten seconds between any two looks
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    display = Display(tiny(train__epochs=epochs, model__image_size=224, train__batch_size=128), 781, ALONE)
+    display.start("")
+    for step in range(3):
+        assert display.is_due() or step == 0
+        display.show(0, 5.3, 0.5)
+    said = capsys.readouterr().out
+    assert ("days here" in said) == warns
+    if warns:
+        assert "dvc exp run -S model.image_size=32 -S train.epochs=" in said
