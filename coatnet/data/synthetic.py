@@ -1,0 +1,109 @@
+"""The synthetic data set: coloured, textured shapes on noise, in Tiny ImageNet's layout; needs no download.
+
+A class is a colour, a texture and a shape ("red striped circle"). Place, size, rotation, tint, the texture's phase and
+the background vary from image to image, so that a model has to find the shape, not a pixel.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.io import encode_jpeg
+from tqdm import tqdm
+
+from ..files import atomic_write
+from ..params import SyntheticParams
+from .archive import ANNOTATIONS, WNIDS, WORDS, write_zip
+from .shards import SIZE
+
+_SHAPES = {  # is (u, v), in radii from the centre, inside?
+    "circle": lambda u, v: u**2 + v**2 < 1,
+    "square": lambda u, v: torch.maximum(u.abs(), v.abs()) < 0.85,
+    "triangle": lambda u, v: (v > -0.5) & (v < 1 - math.sqrt(3) * u.abs()),
+    "ring": lambda u, v: (u**2 + v**2 < 1) & (u**2 + v**2 > 0.3),
+    "cross": lambda u, v: (torch.minimum(u.abs(), v.abs()) < 0.3) & (torch.maximum(u.abs(), v.abs()) < 1),
+}
+_TEXTURES = {  # is it light there? `phase` is in radians
+    "plain": lambda u, v, phase: torch.ones_like(u, dtype=torch.bool),
+    "striped": lambda u, v, phase: torch.sin(12 * u + phase) > 0,
+    "checked": lambda u, v, phase: torch.sin(9 * u + phase) * torch.sin(9 * v + phase) > 0,
+    "dotted": lambda u, v, phase: torch.sin(12 * u + phase) + torch.sin(12 * v + phase) < 0.9,
+    "banded": lambda u, v, phase: torch.sin(12 * torch.hypot(u, v) + phase) > 0,
+}
+_COLOURS = {
+    "red": (0.9, 0.15, 0.15),
+    "orange": (0.95, 0.55, 0.1),
+    "yellow": (0.9, 0.9, 0.2),
+    "green": (0.15, 0.7, 0.2),
+    "cyan": (0.15, 0.8, 0.85),
+    "blue": (0.2, 0.3, 0.9),
+    "purple": (0.65, 0.2, 0.8),
+    "white": (0.95, 0.95, 0.95),
+}
+_COMBINATIONS = list(itertools.product(_TEXTURES, _COLOURS, _SHAPES))
+# Steps of 77 meet each of the 200 combinations once, and a few classes already vary in colour, texture and shape.
+_CLASSES = [_COMBINATIONS[77 * i % len(_COMBINATIONS)] for i in range(len(_COMBINATIONS))]
+_JPEG_QUALITY = 90
+
+
+def write_synthetic(params: SyntheticParams, seed: int, target: str | Path) -> None:
+    """Writes the data set as a canonical archive; a seed gives the same bytes with the same versions of the libraries.
+
+    Raises:
+        UserError: no space is left.
+    """
+    total = params.classes * (params.train_per_class + params.test_per_class)
+    with (
+        atomic_write(target) as temporary,
+        tqdm(desc="draw", total=total, unit=" images", disable=None) as progress,
+    ):
+        write_zip(temporary, _members(params, seed, progress))
+
+
+def _members(params: SyntheticParams, seed: int, progress: tqdm) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, in the order of names."""
+    generator = torch.Generator().manual_seed(seed)
+    wnids = [f"s{label:08d}" for label in range(params.classes)]
+    annotations = []
+    for split, count in (("train", params.train_per_class), ("val", params.test_per_class)):
+        for label, wnid in enumerate(wnids):
+            for i, image_chw in enumerate(_draw(*_CLASSES[label], count, generator)):
+                if split == "train":
+                    name = f"train/{wnid}/images/{wnid}_{i:05d}.JPEG"
+                else:
+                    file = f"val_{label * count + i:06d}.JPEG"
+                    name = f"val/images/{file}"
+                    annotations.append(f"{file}\t{wnid}\n")
+                yield name, encode_jpeg(image_chw, _JPEG_QUALITY).numpy().tobytes()
+                progress.update()
+    yield ANNOTATIONS, "".join(annotations).encode()
+    yield WNIDS, "".join(f"{wnid}\n" for wnid in wnids).encode()
+    rows = (
+        f"{wnid}\t{colour} {texture} {shape}\n" for wnid, (texture, colour, shape) in zip(wnids, _CLASSES, strict=False)
+    )
+    yield WORDS, "".join(rows).encode()
+
+
+def _draw(texture: str, colour: str, shape: str, count: int, generator: torch.Generator) -> Tensor:
+    """`count` images of a class, uint8, count x 3 x 64 x 64."""
+
+    def uniform(low: float, high: float, *size: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *size, generator=generator)
+
+    axis = torch.linspace(-1, 1, SIZE)
+    x, y = axis - uniform(-0.4, 0.4, 1, 1), axis[:, None] - uniform(-0.4, 0.4, 1, 1)
+    angle, radius = uniform(0, 2 * math.pi, 1, 1), uniform(0.3, 0.6, 1, 1)
+    u = (x * angle.cos() + y * angle.sin()) / radius
+    v = (y * angle.cos() - x * angle.sin()) / radius
+
+    light = _TEXTURES[texture](u, v, uniform(0, 2 * math.pi, 1, 1))
+    tint = torch.tensor(_COLOURS[colour])[:, None, None] * uniform(0.7, 1.1, 3, 1, 1)
+    figure = tint * torch.where(light, 1.0, 0.35)[:, None]
+    background = F.interpolate(uniform(0, 0.8, 3, 4, 4), size=SIZE, mode="bilinear")
+    image = torch.where(_SHAPES[shape](u, v)[:, None], figure, background)
+    image += 0.08 * torch.randn(image.shape, generator=generator)
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8)
