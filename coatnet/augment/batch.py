@@ -10,9 +10,10 @@ from ..errors import UserError
 from ..params import AugmentParams
 from .colour import apply_colour
 from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
-from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, mix
+from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, erase, mix
 from .policy import Policy
 from .random import draw, normal, stream_key, uniform
+from .rows import update_rows
 
 _LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
 
@@ -103,9 +104,9 @@ class BatchAugment:
         x = self._normalise(images_bchw)
         x = sample(x, box_b4, flip_b, map_b23, size, self._normalise.black(device), params.interpolation)
 
-        erase, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
-        if erase:
-            x = self._erase(x, draw_erase(bits["erase"], params.erase, erase, size), key, image_b)
+        erasing, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
+        if erasing:
+            x = self._erase(x, draw_erase(bits["erase"], params.erase, erasing, size), key, image_b)
         targets = torch.nn.functional.one_hot(labels_b, self.num_classes).float()
         if mixup or cutmix:
             mixed_b, cut_b4, share_b = draw_mix(
@@ -116,13 +117,16 @@ class BatchAugment:
         return x, targets * (1 - params.label_smoothing) + params.label_smoothing / self.num_classes
 
     def _erase(self, x: Tensor, box_b4: Tensor, key: int, image_b: Tensor) -> Tensor:
-        erased = inside_box(box_b4, self.image_size, self.image_size)
         if self.params.erase.value == "zero":
-            return x.masked_fill_(erased, 0)
-        pixels = torch.arange(x[0].numel(), device=x.device)
-        # A stream a pixel, away from the images' own.
-        streams = (image_b[:, None] << 32) + pixels
-        return torch.where(erased, normal(draw(~key, streams, 2)).view_as(x), x)
+            return erase(x, box_b4)
+        # A stream a pixel, of another key than the images' own.
+        pixel_bn = (image_b[:, None] << 32) + torch.arange(x[0].numel(), device=x.device)
+
+        def noise(x, pixel_bn, box_b4):
+            pixels = normal(draw(~key, pixel_bn, 2)).view_as(x)
+            return torch.where(inside_box(box_b4, self.image_size, self.image_size), pixels, x)
+
+        return update_rows(box_b4[:, 2] > 0, noise, x, pixel_bn, box_b4)
 
 
 class EvalTransform:
@@ -159,8 +163,9 @@ class _Normalise:
         self._offset = [-m / s for m, s in zip(mean, std, strict=True)]
 
     def __call__(self, images_bchw: Tensor) -> Tensor:
-        scale = images_bchw.new_tensor(self._scale, dtype=torch.float32).view(3, 1, 1)
-        return torch.addcmul(self.black(images_bchw.device).view(3, 1, 1), images_bchw.float(), scale)
+        scale = torch.tensor(self._scale, device=images_bchw.device)
+        black = self.black(images_bchw.device)
+        return images_bchw.float().mul_(scale.view(3, 1, 1)).add_(black.view(3, 1, 1))
 
     def black(self, device: torch.device) -> Tensor:
         """What black becomes, 3 values."""

@@ -42,7 +42,8 @@ def apply_colour(
         for op, blend in blends.items():
             images = update_rows(operation_b == op, blend, images, magnitude_b)
         for op, function in tables.items():
-            table = update_rows(operation_b == op, function, table, magnitude_b, images, inside_b1hw)
+            pixels = (images, inside_b1hw) if op in _MEASURES else ()
+            table = update_rows(operation_b == op, function, table, magnitude_b, *pixels)
         changed = changed | _any_of(operation_b, tables)
     return update_rows(changed, _look_up, images, table)
 
@@ -66,23 +67,23 @@ def _column(magnitude_b: Tensor, like: Tensor) -> Tensor:
     return magnitude_b.view(-1, *[1] * (like.ndim - 1))
 
 
-# Tables: function(table, magnitude, images, inside) -> table
+# Tables: function(table, magnitude) -> table, or with images and inside where they measure something.
 
 
-def _invert(table, *_):
+def _invert(table, _magnitude):
     return 255 - table
 
 
-def _solarize(table, magnitude, *_):
+def _solarize(table, magnitude):
     return torch.where(table >= 255 * _column(magnitude, table), 255 - table, table)
 
 
-def _posterize(table, magnitude, *_):
+def _posterize(table, magnitude):
     bits = _column(magnitude, table).to(torch.int32)
     return (table & (256 - (1 << (8 - bits)))).to(torch.uint8)
 
 
-def _brightness(table, magnitude, *_):
+def _brightness(table, magnitude):
     return _to_uint8(table * (1 + _column(magnitude, table)))
 
 
@@ -155,3 +156,4 @@ _TABLES = {
     Op.Equalize: _equalize,
     Op.Invert: _invert,
 }
+_MEASURES = (Op.Contrast, Op.AutoContrast, Op.Equalize)

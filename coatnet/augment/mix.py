@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..params import EraseParams
+from . import rows
 from .geometry import inside_box
 from .random import beta, integer, uniform
 
@@ -60,12 +61,30 @@ def draw_mix(
     return mixed_b, box_b4, mixed_b + box_b4[:, 2:].prod(1) / size**2
 
 
+def erase(x_bchw: Tensor, box_b4: Tensor) -> Tensor:
+    """Zeros in the boxes; writes into `x_bchw`."""
+    if not rows.on_host(x_bchw):
+        return x_bchw.masked_fill_(inside_box(box_b4, *x_bchw.shape[2:]), 0)
+    for i, (left, top, w, h) in enumerate(box_b4.tolist()):
+        if w:
+            x_bchw[i, :, top : top + h, left : left + w] = 0
+    return x_bchw
+
+
 def mix(x_bchw: Tensor, mixed_b: Tensor, box_b4: Tensor) -> Tensor:
-    """Blends each image with its partner, the one before it in the batch, and pastes the partner's box into it."""
-    size = x_bchw.shape[-1]
-    share = torch.where(inside_box(box_b4, size, size), 1.0, mixed_b.view(-1, 1, 1, 1))
-    partner_b = torch.arange(-1, len(x_bchw) - 1, device=x_bchw.device)
-    if x_bchw.device.type != "cpu":
-        return torch.lerp(x_bchw, x_bchw[partner_b], share)
-    changed = share.flatten(1).any(1).nonzero().squeeze(1)
-    return x_bchw.index_copy(0, changed, torch.lerp(x_bchw[changed], x_bchw[partner_b[changed]], share[changed]))
+    """Blends each image with its partner, the one before it in the batch, and pastes the partner's box into it.
+
+    May write into `x_bchw`.
+    """
+    if not rows.on_host(x_bchw):
+        inside = inside_box(box_b4, *x_bchw.shape[2:])
+        return torch.lerp(x_bchw, x_bchw.roll(1, 0), torch.where(inside, 1.0, mixed_b.view(-1, 1, 1, 1)))
+    last_chw, mixed, boxes = x_bchw[-1].clone(), mixed_b.tolist(), box_b4.tolist()
+    for i in reversed(range(len(x_bchw))):  # backwards, so that each partner is still as it was
+        partner_chw, (left, top, w, h) = x_bchw[i - 1] if i else last_chw, boxes[i]
+        if mixed[i]:
+            x_bchw[i].lerp_(partner_chw, mixed[i])
+        elif w and h:
+            box = (slice(None), slice(top, top + h), slice(left, left + w))
+            x_bchw[i][box] = partner_chw[box]
+    return x_bchw
