@@ -38,6 +38,7 @@ class Section(BaseModel):
 
 
 class SyntheticParams(Section):
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
     classes: Annotated[int, Field(ge=2, le=200)]
     train_per_class: Positive
     test_per_class: Positive

@@ -18,7 +18,7 @@ def main(params: Params) -> None:
     if data.archive:
         write_canonical(data.archive, ARCHIVE)
     elif data.source == "synthetic":
-        write_synthetic(data.synthetic, params.seed, ARCHIVE)
+        write_synthetic(data.synthetic, ARCHIVE)
     elif copy := os.environ.get(COPY):
         write_canonical(copy, ARCHIVE, OFFICIAL_SHA256)
     else:

@@ -50,7 +50,7 @@ _CLASSES = [_COMBINATIONS[77 * i % len(_COMBINATIONS)] for i in range(len(_COMBI
 _JPEG_QUALITY = 90
 
 
-def write_synthetic(params: SyntheticParams, seed: int, target: str | Path) -> None:
+def write_synthetic(params: SyntheticParams, target: str | Path) -> None:
     """Writes the data set as a canonical archive; a seed gives the same bytes with the same versions of the libraries.
 
     Raises:
@@ -61,12 +61,12 @@ def write_synthetic(params: SyntheticParams, seed: int, target: str | Path) -> N
         atomic_write(target) as temporary,
         tqdm(desc="draw", total=total, unit=" images", disable=None) as progress,
     ):
-        write_zip(temporary, _members(params, seed, progress))
+        write_zip(temporary, _members(params, progress))
 
 
-def _members(params: SyntheticParams, seed: int, progress: tqdm) -> Iterator[tuple[str, bytes]]:
+def _members(params: SyntheticParams, progress: tqdm) -> Iterator[tuple[str, bytes]]:
     """Names and contents, in the order of names."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(params.seed)
     wnids = [f"s{label:08d}" for label in range(params.classes)]
     annotations = []
     for split, count in (("train", params.train_per_class), ("val", params.test_per_class)):
