@@ -151,7 +151,8 @@ class Trainer:
                 )
                 x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    logits_bk = self.forward(x_bchw).float()
+                    logits_bk = self.forward(x_bchw)
+                logits_bk = logits_bk.to(targets_bk.dtype)
                 loss = F.cross_entropy(logits_bk, targets_bk)
                 (loss / len(parts)).backward()
             self.meter.add(loss.detach(), logits_bk.detach(), targets_bk, total_step)

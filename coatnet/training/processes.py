@@ -1,5 +1,6 @@
 """One process or many: who am I, what is my share, and how the others are started."""
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..errors import UserError
 
@@ -57,19 +60,38 @@ def launch(worker: Callable[..., None], *args: object, processes: int | Literal[
         return worker(*args)
     if 0 < gpus < count:
         raise UserError(f"train.processes={count} but this machine has {gpus} GPUs: give at most {gpus}, or auto")
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id="coatnet",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
     )
     # Else each process would take every core.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    for name in ("torch.distributed.elastic", "torch.multiprocessing"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the error below says it in one sentence
     try:
-        elastic_launch(config, worker)(*args)
+        elastic_launch(config, _one_of_many)(worker, args)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        cause = failure.message.splitlines()[-1] if failure.exitcode > 0 else failure.signal_name()
+        if isinstance(failure.message, dict):  # what `_one_of_many` recorded
+            raise UserError(failure.message["message"].removeprefix("UserError: ")) from None
+        cause = failure.signal_name() if failure.exitcode < 0 else "see above"
         raise UserError(
-            f"process {rank} of {count} ended ({cause}), so all were stopped: run again to go on from the last progress"
+            f"process {rank} of {count} died ({cause}), so all were stopped: run again to go on from the last progress"
         ) from None
+
+
+def _one_of_many(worker: Callable[..., None], args: tuple) -> None:
+    """Passes a UserError on to the process that launched this one, which says it once."""
+    try:
+        worker(*args)
+    except UserError as error:
+        get_error_handler().record_exception(error)
+        raise SystemExit(1) from None
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()

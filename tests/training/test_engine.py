@@ -102,7 +102,7 @@ def test_a_run_that_died_ends_as_the_unbroken_one(tiny, train, tmp_path, monkeyp
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_costs_no_step(tiny, train, tmp_path, monkeypatch, capsys, number):
-    params = tiny(**ALL_ON)
+    params, handler = tiny(**ALL_ON), signal.getsignal(number)
     unbroken = train(params)
     (tmp_path / "progress").unlink()
     step = Trainer._step
@@ -122,7 +122,7 @@ def test_a_signal_costs_no_step(tiny, train, tmp_path, monkeypatch, capsys, numb
     assert "Going on after epoch 1, step 3" in capsys.readouterr().out
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(number) == handler
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"train__lr": 1e-3}, {"augment__flip": 0.1}, {"data__holdout": 0.1}])
