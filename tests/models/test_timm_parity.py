@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from small import small_params
 from timm.models import maxxvit
 from torch import nn
 
@@ -100,9 +99,9 @@ def assert_same(theirs, ours, renamed, x):
         (1, {"model.paper.se_place": "before_norm"}, {"attn_early": True}),
     ],
 )
-def test_mbconv(stride, overrides, cfg):
+def test_mbconv(stride, overrides, cfg, tiny):
     in_width = 16 if stride == 1 else 8
-    params = small_params({"model.se_ratio": 1 / 16, "model.paper.se_activation": "silu"} | overrides)
+    params = tiny(**{"model.se_ratio": 1 / 16, "model.paper.se_activation": "silu"} | overrides).model
     theirs = maxxvit.MbConvBlock(in_width, 16, stride, cfg=maxxvit.MaxxVitConvCfg(**cfg))
     ours = PaperMBConv(in_width, 16, stride, 0.0, params)
     assert_same(theirs, ours, RENAMED_MBCONV, torch.randn(2, in_width, 8, 8, dtype=torch.float64))
@@ -117,18 +116,18 @@ def test_mbconv(stride, overrides, cfg):
         (2, {}, {"pool_type": "max2"}),
     ],
 )
-def test_transformer_block(stride, overrides, cfg):
+def test_transformer_block(stride, overrides, cfg, tiny):
     in_width = 16 if stride == 1 else 8
     cfg = maxxvit.MaxxVitTransformerCfg(dim_head=8, **cfg)
     theirs = maxxvit.TransformerBlock2d(in_width, 16, stride, maxxvit.get_rel_pos_cls(cfg, (4, 4)), cfg)
-    ours = TransformerBlock(in_width, 16, stride, 4, 0.0, small_params(overrides))
+    ours = TransformerBlock(in_width, 16, stride, 4, 0.0, tiny(**overrides).model)
     x = torch.randn(2, in_width, 4 * stride, 4 * stride, dtype=torch.float64)
     assert_same(theirs, ours, RENAMED_TRANSFORMER, x)
 
 
-def test_whole_model():
+def test_whole_model(tiny):
     """As timm's coatnet_0_224, but smaller."""
-    params = small_params(TIMM_OPTIONS | {"model.image_size": 64, "model.blocks": [1, 2, 2, 1]})
+    params = tiny(**TIMM_OPTIONS | {"model.image_size": 64, "model.blocks": [1, 2, 2, 1]}).model
     cfg = maxxvit.MaxxVitCfg(
         embed_dim=params.dims,
         depths=params.blocks,
@@ -145,10 +144,10 @@ def test_whole_model():
     assert_same(theirs, create_model(params, 7), renamed, torch.randn(2, 3, 64, 64, dtype=torch.float64))
 
 
-def test_coatnet_0_with_timms_options_has_timms_parameters():
+def test_coatnet_0_with_timms_options_has_timms_parameters(tiny):
     with torch.device("meta"):
         theirs = maxxvit.coatnet_0_224(num_classes=200)
         paper = {"model.dims": [96, 192, 384, 768], "model.blocks": [2, 3, 5, 2], "model.stem_width": 64}
-        ours = create_model(small_params({"model.image_size": 224, "model.paper.head_dim": 32} | paper | TIMM_OPTIONS))
+        ours = create_model(tiny(**{"model.image_size": 224, "model.paper.head_dim": 32} | paper | TIMM_OPTIONS).model)
     count = [sum(parameter.numel() for parameter in model.parameters()) for model in (theirs, ours)]
     assert count[0] == count[1]
