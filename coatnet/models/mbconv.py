@@ -58,9 +58,9 @@ class TableMBConv(nn.Module):
 
 
 class PaperMBConv(nn.Module):
-    """The paper's MBConv, pre-norm and residual; with a stride of 2 it is equation 6 of appendix A.1:
+    """The paper's MBConv, pre-norm and residual; with a stride of 2, equation 5 of appendix A.1,
 
-    `Proj(Pool(x)) + Conv(DWConv(Conv(Norm(x), stride 2)))`.
+    `Proj(Pool(x)) + Conv(DepthConv(Conv(Norm(x), stride = 2)))`.
 
     Expands to `expansion` times the output width. BN and GELU follow both inner convolutions, the projection has a
     bias. The options that other implementations differ in are `ModelParams.paper`'s.

@@ -1,20 +1,23 @@
-"""`variant: paper`: CoAtNet as in Dai et al., 2021 (arXiv 2106.04803).
+"""`variant: paper`: CoAtNet as in Dai et al., 2021 (arXiv 2106.04803v2).
 
 What the paper fixes, and where:
 
-- layout: stem of two 3x3 convolutions, stages of MBConv or attention, global average pooling, classifier (section
-  2.2.2, table 3); any string of C and T is taken, the paper's is CCTT
-- relative attention with one table a head (section 2.1, equation 3), head size 32 (section 3.3)
-- blocks x + f(norm(x)), BN before MBConv and LN before attention and FFN, GELU (appendix A.1)
-- downsampling in the first block of a stage (appendix A.1, equations 5 and 6)
-- expansion 4 in MBConv and FFN (table 3); squeeze-excite's ratio 0.25
+- relative attention with one table a layer and head (section 2.1, equation 3; section 3), resized bilinearly (A.1)
+- two convolutions, then stages of MBConv or attention (section 2.2); theirs is CCTT, any string of C and T is taken
+- kernel 3, head size 32, expansion 4, squeeze-excite's ratio 0.25 (table 3)
+- pre-activation blocks x + Module(Norm(x)): BN for MBConv, LN for attention and FFN; GELU (A.1)
+- downsampling in the first block of a stage (A.1, equations 4 and 5)
+- global average pooling and a classifier (A.1)
+- stochastic depth (table 10); its linear rise over the blocks is Huang et al.'s (2016)
 
-What it leaves open, and what is done here: the classifier's input is normalised (LN), as any pre-norm network's must
-be; the convolutions of the stem and inside MBConv have no bias and all others have one; weights start as
-EfficientNet's (convolutions) and with Glorot's uniform (attention, FFN).
+What it leaves open, and what is done here: the pooled features are normalised (LN), as in any pre-norm network;
+convolutions have no bias but for those that end a branch; pooling windows do not overlap; squeeze-excite's ratio is
+of the expanded width, as in the table (timm's is of the output width: `model.se_ratio` 0.0625), after BN and GELU;
+weights start as EfficientNet's (convolutions) and by Glorot's rule (linear layers).
 
-Options in `model.paper` that other implementations set otherwise: `stride_on`, `pool`, `se_place`, `se_activation`,
-`layer_scale`, `head`; params.yaml says who does.
+Other implementations' choices are parameters, `model.paper.*`, named in params.yaml: the stride on the depthwise
+convolution (the paper's table 9: slower, better when small), average pooling, squeeze-excite before the norm or with
+SiLU, layer scale, a hidden layer before the classifier.
 """
 
 import math
@@ -30,7 +33,7 @@ from .residual import DropPath, LayerScale, downsample
 
 
 class TransformerBlock(nn.Module):
-    """Relative attention, then an FFN, each pre-norm and residual; with a stride of 2 (appendix A.1, equation 5)
+    """Relative attention, then an FFN, each pre-norm and residual; with a stride of 2, equation 4 of appendix A.1,
 
     `Proj(Pool(x)) + Attention(Pool(Norm(x)))`.
 

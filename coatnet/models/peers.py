@@ -31,5 +31,6 @@ def create_peer(name: str, image_size: int, num_classes: int) -> nn.Module:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
     except Exception as error:
-        raise UserError(f"timm/{name} cannot be built for model.image_size={image_size}: {error}") from error
+        cause = " ".join(str(error).split())
+        raise UserError(f"timm/{name} cannot be built for model.image_size={image_size}: {cause}") from error
     return model.train()
