@@ -6,7 +6,7 @@ The environment's TINY_IMAGENET_ZIP names a copy of the official archive on this
 import os
 
 from coatnet import Params
-from coatnet.data import OFFICIAL_SHA256, download, write_canonical, write_synthetic
+from coatnet.data import OFFICIAL_SHA256, fetch, write_canonical, write_synthetic
 
 from . import ARCHIVE, run
 
@@ -24,7 +24,7 @@ def main(params: Params) -> None:
     else:
         # No out of the stage, so DVC leaves it there, and a download that was cut off goes on.
         partial = ARCHIVE.with_name(f"{data.sha256}.download")
-        download(data.urls, data.sha256, partial, f", or set {COPY} to the path of a copy of tiny-imagenet-200.zip")
+        fetch(data.urls, data.sha256, partial, f", or set {COPY} to the path of a copy of tiny-imagenet-200.zip")
         write_canonical(partial, ARCHIVE)
         partial.unlink()
 

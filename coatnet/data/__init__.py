@@ -2,7 +2,7 @@
 
 from .archive import OFFICIAL_SHA256, write_canonical
 from .batches import Batches
-from .download import download
+from .download import fetch
 from .shards import Shards, holdout_mask, write_shards
 from .synthetic import write_synthetic
 
@@ -10,7 +10,7 @@ __all__ = [
     "OFFICIAL_SHA256",
     "Batches",
     "Shards",
-    "download",
+    "fetch",
     "holdout_mask",
     "write_canonical",
     "write_shards",

@@ -13,11 +13,11 @@ from .archive import sha256_of
 TRIES = 4  # of an address, in a row without a byte
 BACKOFF = 1.0  # seconds before the second try, doubled before each further one
 TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
-_PIECE = 1 << 20  # bytes
+_PIECE = 1 << 16  # bytes; a broken connection loses the piece that it breaks
 _PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
-def download(urls: Sequence[str], sha256: str, path: str | Path, hint: str = "") -> None:
+def fetch(urls: Sequence[str], sha256: str, path: str | Path, hint: str = "") -> None:
     """Brings the file with this SHA-256 to `path`, going on with what an earlier call left there.
 
     Args:
@@ -34,7 +34,7 @@ def download(urls: Sequence[str], sha256: str, path: str | Path, hint: str = "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for url in urls:
-            if reason := _fetch(url, path):
+            if reason := _fetch_from(url, path):
                 reasons.append(f"{url}: {reason}")
             elif (found := sha256_of(path)) == sha256:
                 return
@@ -46,7 +46,7 @@ def download(urls: Sequence[str], sha256: str, path: str | Path, hint: str = "")
     raise UserError(f"the download failed ({'; '.join(reasons)}): try again later{hint}")
 
 
-def _fetch(url: str, path: Path) -> str | None:
+def _fetch_from(url: str, path: Path) -> str | None:
     """Fetches what `path` lacks; returns why it could not, or None."""
     tries = 0
     while True:

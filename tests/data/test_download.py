@@ -1,0 +1,109 @@
+import hashlib
+import os
+
+import pytest
+
+from coatnet import UserError
+from coatnet.data import fetch
+from tests.data.server import serve
+
+CONTENT = bytes(range(256)) * 10_000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+NOWHERE = "http://127.0.0.1:9/file.zip"
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr("coatnet.data.download.BACKOFF", 0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / "file.zip"
+
+
+def test_a_file_arrives_whole(path):
+    with serve(CONTENT) as server:
+        fetch([server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+    assert server.asked == [None]
+
+
+def test_a_broken_connection_goes_on_where_it_broke(path):
+    with serve(CONTENT, breaks=2) as server:
+        fetch([server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+    sizes = [int(asked.removeprefix("bytes=")[:-1]) for asked in server.asked[1:]]
+    assert 0 < sizes[0] < sizes[1] < len(CONTENT)
+
+
+def test_more_breaks_than_tries_are_borne_while_bytes_arrive(path):
+    with serve(CONTENT, breaks=6) as server:
+        fetch([server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_what_an_earlier_call_left_is_continued(path):
+    path.parent.mkdir()
+    path.write_bytes(CONTENT[:1000])
+    with serve(CONTENT) as server:
+        fetch([server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+    assert server.asked == ["bytes=1000-"]
+
+
+def test_a_server_without_ranges_starts_over(path):
+    path.parent.mkdir()
+    path.write_bytes(CONTENT[:1000])
+    with serve(CONTENT, ranges=False) as server:
+        fetch([server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_already_whole_is_not_fetched_again(path):
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    with serve(CONTENT) as server:
+        fetch([server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_start_of_another_file_is_given_up(path):
+    path.parent.mkdir()
+    path.write_bytes(b"another" * 1000)
+    with serve(CONTENT) as server:
+        fetch([server.url, server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+    assert server.asked == ["bytes=7000-", None]
+
+
+def test_a_wrong_file_is_deleted_and_both_hashes_named(path):
+    with serve(b"wrong") as server, pytest.raises(UserError) as raised:
+        fetch([server.url], SHA256, path)
+    assert SHA256 in str(raised.value)
+    assert hashlib.sha256(b"wrong").hexdigest() in str(raised.value)
+    assert not path.exists()
+
+
+def test_addresses_are_tried_in_turn(path):
+    with serve(b"", status=404) as gone, serve(b"", status=503) as busy, serve(CONTENT) as server:
+        fetch([NOWHERE, gone.url, busy.url, server.url], SHA256, path)
+    assert path.read_bytes() == CONTENT
+    assert len(gone.asked) == 1  # asking again would not help
+    assert len(busy.asked) == 4
+
+
+def test_no_network_says_what_was_tried_and_what_else_to_do(path):
+    with serve(b"", status=404) as gone, pytest.raises(UserError) as raised:
+        fetch([NOWHERE, gone.url, "file.zip"], SHA256, path, ", or use a copy")
+    message = str(raised.value)
+    assert f"{NOWHERE}: no connection; {gone.url}: 404 Not Found; file.zip: Invalid URL" in message
+    assert message.endswith("try again later, or use a copy")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk(path):
+    path.parent.mkdir()
+    path.symlink_to("/dev/full")
+    with serve(CONTENT) as server, pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        fetch([server.url], SHA256, path)

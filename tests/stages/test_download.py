@@ -1,0 +1,109 @@
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from coatnet import UserError
+from coatnet.data import write_canonical
+from stages import download
+from tests.conftest import ROOT
+from tests.data.layout import members, pack
+from tests.data.server import serve
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    """An empty folder to run in, and no copy in the environment."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("TINY_IMAGENET_ZIP", raising=False)
+    monkeypatch.setattr("coatnet.data.download.BACKOFF", 0)
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Stands for the official archive."""
+    return pack(tmp_path / "official.zip", members())
+
+
+@pytest.fixture
+def expected(tmp_path, source, monkeypatch) -> bytes:
+    write_canonical(source, tmp_path / "canonical.zip")
+    content = (tmp_path / "canonical.zip").read_bytes()
+    monkeypatch.setattr(download, "OFFICIAL_SHA256", hashlib.sha256(content).hexdigest())
+    return content
+
+
+def files(workspace) -> list[str]:
+    return sorted(str(path.relative_to(workspace)) for path in workspace.rglob("*") if path.is_file())
+
+
+def test_the_official_archive_is_downloaded(tiny, workspace, source, expected):
+    with serve(source.read_bytes()) as server:
+        sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+        download.main(tiny(data__source="tiny-imagenet", data__urls=[server.url], data__sha256=sha256))
+    assert (workspace / "data/archive.zip").read_bytes() == expected
+    assert files(workspace) == ["data/archive.zip"]
+
+
+def test_a_download_that_was_cut_off_goes_on_in_the_next_run(tiny, workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr("coatnet.data.download.TRIES", 1)
+    content = pack(tmp_path / "large.zip", members(train=80)).read_bytes()
+    params = {"data__source": "tiny-imagenet", "data__sha256": hashlib.sha256(content).hexdigest()}
+    with serve(content, breaks=1) as server, pytest.raises(UserError, match="the connection broke off"):
+        download.main(tiny(**params, data__urls=[server.url]))
+    assert "data/archive.zip" not in files(workspace)
+    with serve(content) as server:
+        download.main(tiny(**params, data__urls=[server.url]))
+    assert server.asked[0].startswith("bytes=")
+    assert files(workspace) == ["data/archive.zip"]
+
+
+def test_a_copy_packed_otherwise_gives_the_same_bytes(tiny, workspace, tmp_path, expected, monkeypatch):
+    copy = pack(tmp_path / "copy.zip", members(), compression=0, backwards=True)
+    monkeypatch.setenv("TINY_IMAGENET_ZIP", str(copy))
+    download.main(tiny(data__source="tiny-imagenet", data__urls=["http://127.0.0.1:9/"]))
+    assert (workspace / "data/archive.zip").read_bytes() == expected
+
+
+def test_a_copy_with_other_content_is_refused(tiny, workspace, tmp_path, expected, monkeypatch):
+    copy = pack(tmp_path / "copy.zip", members(train=4))
+    monkeypatch.setenv("TINY_IMAGENET_ZIP", str(copy))
+    with pytest.raises(UserError, match=r"copy\.zip does not hold the official Tiny ImageNet"):
+        download.main(tiny(data__source="tiny-imagenet"))
+    assert files(workspace) == []
+
+
+def test_a_copy_that_is_not_there(tiny, workspace, monkeypatch):
+    monkeypatch.setenv("TINY_IMAGENET_ZIP", "nowhere.zip")
+    with pytest.raises(UserError, match=r"nowhere\.zip cannot be read"):
+        download.main(tiny(data__source="tiny-imagenet"))
+    assert files(workspace) == []
+
+
+def test_no_network_names_the_way_to_use_a_copy(tiny, workspace):
+    with pytest.raises(UserError, match="or set TINY_IMAGENET_ZIP to the path of a copy"):
+        download.main(tiny(data__source="tiny-imagenet", data__urls=["http://127.0.0.1:9/file.zip"]))
+    assert files(workspace) == []
+
+
+@pytest.mark.parametrize("source_name", ["tiny-imagenet", "synthetic"])
+def test_other_data_goes_before_the_source(tiny, workspace, tmp_path, expected, source_name):
+    other = pack(tmp_path / "other.zip", members(train=4))
+    download.main(tiny(data__source=source_name, data__archive=str(other)))
+    write_canonical(other, tmp_path / "other-canonical.zip")
+    assert (workspace / "data/archive.zip").read_bytes() == (tmp_path / "other-canonical.zip").read_bytes()
+
+
+def test_an_error_is_one_sentence_and_exit_status_1(workspace):
+    params = (ROOT / "params.yaml").read_text().replace("archive: null", "archive: nowhere.zip")
+    (workspace / "params.yaml").write_text(params)
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.download"], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: nowhere.zip cannot be read: No such file or directory\n"
+    assert files(workspace) == ["params.yaml"]
