@@ -158,14 +158,15 @@ def _sample_map(
     images: Tensor, box_b4: Tensor, flip_b: Tensor, map_b23: Tensor, offset: Tensor, fill: Tensor, interpolation: str
 ) -> Tensor:
     scale_b2, centre_b2 = _to_source(box_b4, flip_b, len(offset))
-    grid, beyond = [], 0
+    grid, outside = [], False
     for axis, pixels in enumerate((images.shape[3], images.shape[2])):
         along_x, along_y, start = (scale_b2[:, axis, None] * map_b23[:, axis]).unbind(1)
         columns = along_x[:, None] * offset + (start + centre_b2[:, axis])[:, None]
         at = columns[:, None, :] + (along_y[:, None] * offset)[:, :, None]  # B x S x S
         first = box_b4[:, axis].view(-1, 1, 1)
         nearest = at.clamp(first, first + box_b4[:, axis + 2].view(-1, 1, 1) - 1)
-        beyond = torch.maximum(at.sub_(nearest).abs_(), torch.as_tensor(beyond, device=at.device))
+        outside = (at.sub_(nearest).abs_() > 0.5) | outside
         grid.append(nearest.mul_(2 / pixels).add_(1 / pixels - 1))
-    sampled = grid_sample(images, torch.stack(grid, -1), mode=interpolation, padding_mode="border", align_corners=False)
-    return torch.where((beyond <= 0.5)[:, None], sampled, fill.view(1, -1, 1, 1))
+    grid[0].masked_fill_(outside, 3)  # where grid_sample finds zeros
+    fill = fill.view(1, -1, 1, 1)
+    return grid_sample(images - fill, torch.stack(grid, -1), mode=interpolation, align_corners=False).add_(fill)

@@ -1,0 +1,49 @@
+import zipfile
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+from torchvision.io import ImageReadMode, decode_jpeg
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def synthetic_images() -> torch.Tensor:
+    """16 x 3 x 64 x 64: smooth, noisy, dark, bright, grey, constant, two-valued, saturated."""
+    g = torch.Generator().manual_seed(0)
+    smooth = interpolate(torch.rand(8, 3, 6, 6, generator=g) * 255, size=64, mode="bicubic").clamp(0, 255).byte()
+    noise = torch.randint(0, 256, (2, 3, 64, 64), generator=g, dtype=torch.uint8)
+    ramp = torch.arange(64, dtype=torch.uint8).expand(3, 64, 64)
+    grey, two_valued = noise[0, :1].expand(3, 64, 64), (noise[1] > 127).byte() * 255
+    constant, saturated = torch.full_like(ramp, 77), torch.full_like(ramp, 255)
+    return torch.cat([smooth, noise, torch.stack([ramp, ramp + 150, grey, two_valued, constant, saturated])])
+
+
+@pytest.fixture(params=["synthetic", "real"])
+def images(request) -> torch.Tensor:
+    """uint8, N x 3 x 64 x 64."""
+    if request.param == "synthetic":
+        return synthetic_images()
+    with zipfile.ZipFile(request.getfixturevalue("real_cut")) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".JPEG"))[::200][:16]
+        files = [torch.frombuffer(bytearray(archive.read(name)), dtype=torch.uint8) for name in names]
+    return torch.stack([decode_jpeg(file, ImageReadMode.RGB) for file in files])
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> torch.device:
+    return torch.device(request.param)
+
+
+@pytest.fixture(params=["rows", "all"])
+def path(request, monkeypatch) -> str:
+    """Both ways through the code on a CPU: for the rows that need it, and the GPU's, for all rows."""
+    if request.param == "all":
+        monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
+    return request.param

@@ -1,0 +1,163 @@
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+from coatnet import UserError
+from coatnet.augment import AugmentParams, BatchAugment, EvalTransform
+from coatnet.params import EraseParams, MixParams
+
+MEAN, STD = (0.48, 0.45, 0.40), (0.28, 0.27, 0.29)
+EVERYTHING = AugmentParams(
+    crop_scale=(0.08, 1.0),
+    crop_ratio=(3 / 4, 4 / 3),
+    flip=0.5,
+    policy="randaugment",
+    mixup=MixParams(probability=0.3, alpha=0.2),
+    cutmix=MixParams(probability=0.3),
+    erase=EraseParams(probability=0.5, value="noise"),
+    label_smoothing=0.1,
+)
+
+
+def make(params=EVERYTHING, size=32, **arguments):
+    return BatchAugment(
+        params, **{"image_size": size, "num_classes": 10, "mean": MEAN, "std": STD, "seed": 0} | arguments
+    )
+
+
+def normalised(images):
+    return (images.float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+@pytest.fixture
+def labels(images):
+    return torch.arange(len(images)) % 10
+
+
+def test_nothing_on_only_normalises(images, labels, device):
+    x, targets = make(AugmentParams(), 64)(images.to(device), labels.to(device), epoch=0, step=0)
+    torch.testing.assert_close(x.cpu(), normalised(images), rtol=0, atol=1e-4)
+    assert torch.equal(targets.cpu(), one_hot(labels, 10).float())
+
+
+@pytest.mark.parametrize("policy", ["autoaugment-imagenet", "autoaugment-cifar10", "randaugment", "trivialaugment"])
+def test_every_image_its_own_result(policy, images, device):
+    params = EVERYTHING.model_copy(update={"policy": policy, "erase": EraseParams()})
+    same = images[:1].expand(64, -1, -1, -1).to(device)
+    x, _ = make(params)(same, torch.zeros(64, dtype=torch.int64, device=device), epoch=0, step=0)
+    assert len({tuple(image.flatten().tolist()) for image in x}) == 64
+
+
+def test_same_place_same_bytes(images, labels, device):
+    """Whatever came before, and for another object; and every word of the place counts."""
+    images, labels = images.to(device), labels.to(device)
+    augment = make()
+    for step in range(3):
+        augment(images, labels, epoch=0, step=step)
+    place = {"epoch": 1, "step": 2, "rank": 3}
+    x, targets = augment(images, labels, **place)
+    again, targets_again = make()(images, labels, **place)
+    assert torch.equal(x, again) and torch.equal(targets, targets_again)
+    for other in ({"epoch": 0}, {"step": 1}, {"rank": 0}):
+        assert not torch.equal(x, augment(images, labels, **place | other)[0])
+    assert not torch.equal(x, make(seed=1)(images, labels, **place)[0])
+
+
+def test_ranks_share_one_global_batch(images, labels):
+    params = EVERYTHING.model_copy(update={"mixup": MixParams(), "cutmix": MixParams()})  # partners stay in a rank
+    whole, _ = make(params)(images, labels, epoch=0, step=0)
+    half = len(images) // 2
+    second, _ = make(params)(images[half:], labels[half:], epoch=0, step=0, rank=1)
+    torch.testing.assert_close(second, whole[half:])
+
+
+def test_input_is_not_written_to_and_both_ways_agree(images, labels, monkeypatch):
+    before = images.clone()
+    x, targets = make(size=64)(images, labels, epoch=0, step=0)
+    assert torch.equal(images, before)
+    monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
+    other, other_targets = make(size=64)(images, labels, epoch=0, step=0)
+    assert torch.equal(targets, other_targets)
+    # Sampling rounds otherwise, which moves a pixel over a sharp border now and then.
+    assert ((x - other).abs() > 1e-3).float().mean() < 1e-3
+
+
+@pytest.mark.gpu
+def test_equal_across_devices(images, labels):
+    x, targets = make(size=64)(images, labels, epoch=0, step=0)
+    on_gpu, gpu_targets = make(size=64)(images.cuda(), labels.cuda(), epoch=0, step=0)
+    torch.testing.assert_close(gpu_targets.cpu(), targets)
+    assert ((x - on_gpu.cpu()).abs() > 1e-2).float().mean() < 5e-3
+
+
+def test_targets(images, labels):
+    x, targets = make()(images, labels, epoch=0, step=0)
+    assert x.shape == (len(images), 3, 32, 32) and x.dtype == targets.dtype == torch.float32
+    assert x.isfinite().all()
+    torch.testing.assert_close(targets.sum(1), torch.ones(len(images)))
+    assert (targets >= 0.1 / 10 - 1e-6).all()
+
+
+@pytest.mark.parametrize("only", ["plain", "mixup", "cutmix", "erase"])
+def test_passes_apply_their_own_augmentation_alone(only, images, labels):
+    off = AugmentParams(mixup=MixParams(alpha=1.0), cutmix=MixParams(alpha=1.0), erase=EraseParams(area=(0.1, 0.3)))
+    for params in (off, EVERYTHING.model_copy(update={"policy": "none", "flip": 0.0, "label_smoothing": 0.0})):
+        params = params.model_copy(update={"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0)})
+        x, targets = make(params, 64)(images, labels, epoch=0, step=0, only=only)
+        x, plain = x.round(decimals=3), normalised(images).round(decimals=3)
+        changed = (x != plain).flatten(1).any(1)
+        mixed = (targets != one_hot(labels, 10)).any(1)
+        assert changed.float().mean() == 0 if only == "plain" else changed.float().mean() > 0.8
+        assert mixed.float().mean() > 0.8 if only in ("mixup", "cutmix") else not mixed.any()
+        if only == "erase" and params is off:
+            assert (x == 0).all(1).flatten(1).float().mean(1).min() > 0.05
+
+
+def test_erase_with_noise_is_standard_normal(images, labels, path):
+    params = AugmentParams(erase=EraseParams(probability=1.0, area=(0.3, 0.33), value="noise"))
+    black = torch.zeros(64, 3, 64, 64, dtype=torch.uint8)
+    x, _ = make(params, 64)(black, torch.zeros(64, dtype=torch.int64), epoch=0, step=0)
+    noise = x[(x - normalised(black)).abs() > 1e-4]
+    assert len(noise) > 200_000
+    assert abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01
+    assert len(noise.unique()) > 0.9 * len(noise) / 2  # no two images or pixels share their noise
+
+
+def test_compiles_without_graph_breaks(images, labels, monkeypatch):
+    """The way of a GPU reads no value back: proven by tracing it whole."""
+    monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
+    monkeypatch.setattr("coatnet.augment.batch.stream_key", lambda *words: 1)
+    params = EVERYTHING.model_copy(update={"policy": "autoaugment-imagenet"})
+    augment = make(params)
+    compiled = torch.compile(augment.__call__, backend="eager", fullgraph=True)
+    for x, expected in zip(
+        compiled(images, labels, epoch=0, step=0), augment(images, labels, epoch=0, step=0), strict=True
+    ):
+        torch.testing.assert_close(x, expected)
+
+
+def test_evaluation_sees_what_training_sees(images, labels, device):
+    x = EvalTransform(image_size=96, mean=MEAN, std=STD)(images.to(device))
+    expected, _ = make(AugmentParams(), 96)(images.to(device), labels.to(device), epoch=0, step=0)
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
+
+
+def test_evaluation_crops_the_centre(images):
+    x = EvalTransform(image_size=32, crop=0.5, mean=MEAN, std=STD)(images)
+    torch.testing.assert_close(x, normalised(images[:, :, 16:48, 16:48]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (torch.zeros(2, 3, 8, 8), torch.zeros(2, dtype=torch.int64), "uint8"),
+        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64), "B x 3 x H x W"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "B x 3 x H x W"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), "labels"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2), "int64"),
+    ],
+)
+def test_bad_batches_are_refused(images, labels, message):
+    with pytest.raises(UserError, match=message) as error:
+        make()(images, labels, epoch=0, step=0)
+    assert "\n" not in str(error.value)
