@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=device == "cuda")
     options = parser.parse_args()
     print(
-        f"{hardware(device)}; torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}; "
+        f"{hardware(device)}; torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()};"
     )
     print(
         f"batch {options.batch_size}, {options.image_size} px, {'bf16' if device == 'cuda' else 'float32'}, "

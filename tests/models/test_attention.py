@@ -93,7 +93,6 @@ def test_attention_under_autocast_is_the_reference_to_bf16_rounding(tokens, grad
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("tokens", [784, 196, 64, 49])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("grad", [True, False])
