@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from ..errors import UserError
 from ..params import AugmentParams
-from .colour import apply_colour
+from .colour import apply_colour, look_up
 from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
 from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, erase, mix
 from .policy import Policy
@@ -99,9 +99,11 @@ class BatchAugment:
                 self._policy = self._policy.to(device)
             operation_bn, magnitude_bn = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
             inside_b1hw = inside_box(box_b4, height, width)
-            images_bchw = apply_colour(images_bchw, operation_bn, magnitude_bn, inside_b1hw, self._operations)
+            images_bchw, table = apply_colour(images_bchw, operation_bn, magnitude_bn, inside_b1hw, self._operations)
+            x = look_up(images_bchw, self._normalise(table))
             map_b23 = policy_map(operation_bn, magnitude_bn, size)
-        x = self._normalise(images_bchw)
+        else:
+            x = self._normalise(images_bchw)
         x = sample(x, box_b4, flip_b, map_b23, size, self._normalise.black(device), params.interpolation)
 
         erasing, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
@@ -162,10 +164,11 @@ class _Normalise:
         self._scale = [1 / (255 * s) for s in std]
         self._offset = [-m / s for m, s in zip(mean, std, strict=True)]
 
-    def __call__(self, images_bchw: Tensor) -> Tensor:
-        scale = torch.tensor(self._scale, device=images_bchw.device)
-        black = self.black(images_bchw.device)
-        return images_bchw.float().mul_(scale.view(3, 1, 1)).add_(black.view(3, 1, 1))
+    def __call__(self, values: Tensor) -> Tensor:
+        """uint8, B x 3 x anything, to float32."""
+        scale = torch.tensor(self._scale, device=values.device)
+        shape = (3, *[1] * (values.ndim - 2))
+        return values.float().mul_(scale.view(shape)).add_(self.black(values.device).view(shape))
 
     def black(self, device: torch.device) -> Tensor:
         """What black becomes, 3 values."""

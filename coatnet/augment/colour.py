@@ -1,8 +1,8 @@
 """Colour operations on uint8 batches, each image its own, with torchvision's `transforms.v2.functional` arithmetic.
 
 Invert, solarize, posterize, brightness, contrast, autocontrast and equalize are tables of 256 values a channel. A
-chain of them is one table, since an operation can be done to the table as though it were the image; the pixels are
-looked up once, at the end. Colour and sharpness blend each pixel with others, so the table is looked up before them.
+chain of them is one table, since an operation can be done to the table as though it were the image. Colour and
+sharpness blend each pixel with others, so the table is looked up before them.
 
 What an operation measures (histogram, mean) it measures on the pixels in `inside_b1hw`, the image's crop.
 Shapes: images B x 3 x H x W, tables B x 3 x 256, both uint8; magnitudes B.
@@ -18,7 +18,7 @@ from .rows import update_rows
 
 def apply_colour(
     images_bchw: Tensor, operation_bn: Tensor, magnitude_bn: Tensor, inside_b1hw: Tensor, operations=frozenset(Op)
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Puts each image through its own chain of operations; those of geometry are passed over.
 
     Args:
@@ -27,35 +27,33 @@ def apply_colour(
         magnitude_bn: float32, as `policy.magnitudes` has them, with signs.
         inside_b1hw: bool, the pixels that count for histograms and means.
         operations: those that may occur; the others are not even looked for.
+
+    Returns:
+        images and a table: `look_up(images, table)` is the result. The caller can first normalise the table.
     """
-    images = images_bchw.clone()
-    table = identity = torch.arange(256, device=images.device, dtype=torch.uint8).expand(len(images), 3, 256)
-    table, changed = table.clone(), torch.zeros_like(operation_bn[:, 0], dtype=torch.bool)
+    identity = torch.arange(256, device=images_bchw.device, dtype=torch.uint8).expand(len(images_bchw), 3, 256)
+    table, images = identity.clone(), images_bchw
     blends = {op: blend for op, blend in _BLENDS.items() if op in operations}
     tables = {op: function for op, function in _TABLES.items() if op in operations}
-    for operation_b, magnitude_b in zip(operation_bn.unbind(1), magnitude_bn.unbind(1), strict=True):
-        if blends or Op.Contrast in tables:
-            sees_pixels = _any_of(operation_b, (*blends, Op.Contrast))
-            images = update_rows(sees_pixels & changed, _look_up, images, table)
-            table = torch.where(sees_pixels[:, None, None], identity, table)
-            changed = changed & ~sees_pixels
+    if blends or Op.Contrast in tables:
+        images = images.clone()
+    for step, (operation_b, magnitude_b) in enumerate(zip(operation_bn.unbind(1), magnitude_bn.unbind(1), strict=True)):
+        if step and (blends or Op.Contrast in tables):
+            sees_pixels_b = torch.zeros_like(operation_b, dtype=torch.bool)
+            for op in (*blends, Op.Contrast):
+                sees_pixels_b |= operation_b == op
+            images = update_rows(sees_pixels_b, look_up, images, table)
+            table = torch.where(sees_pixels_b[:, None, None], identity, table)
         for op, blend in blends.items():
             images = update_rows(operation_b == op, blend, images, magnitude_b)
         for op, function in tables.items():
             pixels = (images, inside_b1hw) if op in _MEASURES else ()
             table = update_rows(operation_b == op, function, table, magnitude_b, *pixels)
-        changed = changed | _any_of(operation_b, tables)
-    return update_rows(changed, _look_up, images, table)
+    return images, table
 
 
-def _any_of(operation_b: Tensor, ops) -> Tensor:
-    found_b = torch.zeros_like(operation_b, dtype=torch.bool)
-    for op in ops:
-        found_b |= operation_b == op
-    return found_b
-
-
-def _look_up(images: Tensor, table: Tensor) -> Tensor:
+def look_up(images: Tensor, table: Tensor) -> Tensor:
+    """Each pixel's entry in its image's and channel's table, in the table's type."""
     return table.gather(2, images.flatten(2).long()).view_as(images)
 
 

@@ -3,7 +3,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from coatnet.augment.colour import apply_colour
+from coatnet.augment.colour import apply_colour, look_up
 from coatnet.augment.policy import SIGNED, Op, magnitudes
 
 TABLE_OPS = [Op.Brightness, Op.Contrast, Op.Posterize, Op.Solarize, Op.AutoContrast, Op.Equalize, Op.Invert]
@@ -15,12 +15,8 @@ def ours(images, chain, inside=None):
     n, device = len(images), images.device
     if inside is None:
         inside = torch.ones(n, 1, *images.shape[2:], dtype=torch.bool, device=device)
-    return apply_colour(
-        images,
-        torch.tensor(operations, device=device).expand(n, -1),
-        torch.tensor(values, device=device).float().expand(n, -1),
-        inside,
-    )
+    operation_bn = torch.tensor(operations, device=device).expand(n, -1)
+    return look_up(*apply_colour(images, operation_bn, torch.tensor(values, device=device).expand(n, -1), inside))
 
 
 def torchvisions(image, chain):
@@ -73,10 +69,11 @@ def test_each_image_has_its_own_chain(images, path):
     operation[0] = Op.Rotate
     magnitude = torch.where(operation == Op.Posterize, 4, torch.rand(operation.shape, generator=g))
     inside = torch.ones(len(images), 1, 64, 64, dtype=torch.bool)
-    together = apply_colour(images, operation, magnitude, inside)
+    together = look_up(*apply_colour(images, operation, magnitude, inside))
     for i in range(len(images)):
         one = slice(i, i + 1)
-        assert torch.equal(together[one], apply_colour(images[one], operation[one], magnitude[one], inside[one]))
+        alone = look_up(*apply_colour(images[one], operation[one], magnitude[one], inside[one]))
+        assert torch.equal(together[one], alone)
     assert torch.equal(together[0], before[0])
     assert torch.equal(images, before)
 
