@@ -104,7 +104,7 @@ class BatchAugment:
             map_b23 = policy_map(operation_bn, magnitude_bn, size)
         else:
             x = self._normalise(images_bchw)
-        x = sample(x, box_b4, flip_b, map_b23, size, self._normalise.black(device), params.interpolation)
+        x = sample(x, box_b4, flip_b, map_b23, size, self._normalise.black, params.interpolation)
 
         erasing, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
         if erasing:
@@ -160,19 +160,17 @@ class EvalTransform:
 
 
 class _Normalise:
+    """uint8 to float32 with mean 0 and standard deviation 1, B x 3 x anything; `black` is what 0 becomes."""
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]):
-        self._scale = [1 / (255 * s) for s in std]
-        self._offset = [-m / s for m, s in zip(mean, std, strict=True)]
+        self.scale = 1 / (255 * torch.tensor(std))
+        self.black = -torch.tensor(mean) / torch.tensor(std)
 
     def __call__(self, values: Tensor) -> Tensor:
-        """uint8, B x 3 x anything, to float32."""
-        scale = torch.tensor(self._scale, device=values.device)
+        if self.scale.device != values.device:  # once: a copy to a GPU waits for it
+            self.scale, self.black = self.scale.to(values.device), self.black.to(values.device)
         shape = (3, *[1] * (values.ndim - 2))
-        return values.float().mul_(scale.view(shape)).add_(self.black(values.device).view(shape))
-
-    def black(self, device: torch.device) -> Tensor:
-        """What black becomes, 3 values."""
-        return torch.tensor(self._offset, device=device)
+        return values.float().mul_(self.scale.view(shape)).add_(self.black.view(shape))
 
 
 def _probability(params: AugmentParams, name: str, only: str | None) -> float:

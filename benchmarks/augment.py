@@ -1,0 +1,180 @@
+"""Augmentation speed, the default recipe: this project's, torchvision's with DataLoader workers, and kornia's.
+
+    python -m benchmarks.augment --archive data/archive.zip
+
+torchvision starts from JPEG files in memory, as its users do; ours and kornia from the decoded images, as this
+project keeps them. All end in a batch on the device. The ratio is to torchvision's.
+"""
+
+import argparse
+import platform
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+
+import kornia.augmentation as K
+import torch
+import torchvision
+from kornia.augmentation.auto import AutoAugment
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
+from torchvision.transforms import v2
+
+from coatnet import load_params
+from coatnet.augment import BatchAugment
+
+CLASSES, MEAN, STD = 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)
+
+
+def jpegs(archive: str | None, count: int) -> list[Tensor]:
+    """The bytes of `count` training images; without an archive, made-up ones of the same size."""
+    if archive is None:
+        coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 255
+        images = torch.nn.functional.interpolate(coarse, size=64, mode="bicubic").clamp(0, 255).byte()
+        return [encode_jpeg(image, quality=90) for image in images]
+    with zipfile.ZipFile(archive) as file:
+        names = [name for name in file.namelist() if name.endswith(".JPEG") and "/train/" in name][:count]
+        return [torch.frombuffer(bytearray(file.read(name)), dtype=torch.uint8) for name in names]
+
+
+class Jpegs(Dataset):
+    def __init__(self, files: list[Tensor], count: int, transform: Callable):
+        self.files, self.count, self.transform = files, count, transform
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int):
+        return self.transform(decode_jpeg(self.files[i % len(self.files)], ImageReadMode.RGB)), i % CLASSES
+
+
+class Collate:
+    mix = v2.RandomChoice(
+        [v2.MixUp(alpha=0.2, num_classes=CLASSES), v2.CutMix(alpha=0.2, num_classes=CLASSES), v2.Identity()],
+        p=[0.25, 0.25, 0.5],
+    )
+
+    def __call__(self, samples):
+        return self.mix(*default_collate(samples))
+
+
+def torchvision_batches(files, size, batches, args, device) -> Iterator:
+    transform = v2.Compose(
+        [
+            v2.RandomResizedCrop(size, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.AutoAugment(interpolation=v2.InterpolationMode.BILINEAR),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(MEAN, STD),
+            v2.RandomErasing(0.25),
+        ]
+    )
+    data = Jpegs(files, batches * args.batch_size, transform)
+    loader = DataLoader(
+        data,
+        args.batch_size,
+        shuffle=True,
+        num_workers=args.workers,
+        collate_fn=Collate(),
+        pin_memory=device.type == "cuda",
+    )
+    for x, targets in loader:
+        yield x.to(device, non_blocking=True), targets.to(device, non_blocking=True)
+
+
+def our_batches(images, size, batches, args, device) -> Iterator:
+    augment = BatchAugment(load_params().augment, image_size=size, num_classes=CLASSES, mean=MEAN, std=STD, seed=0)
+    images = images.to(device)
+    for step in range(batches):
+        index = torch.randint(len(images), (args.batch_size,), device=device)
+        yield augment(images[index], index % CLASSES, epoch=0, step=step)
+
+
+def kornia_batches(images, size, batches, args, device) -> Iterator:
+    recipe = torch.nn.Sequential(
+        K.RandomResizedCrop((size, size)),
+        K.RandomHorizontalFlip(),
+        AutoAugment("imagenet"),
+        K.Normalize(torch.tensor(MEAN), torch.tensor(STD)),
+        K.RandomErasing(p=0.25),
+    ).to(device)
+    mixes = [
+        K.RandomMixUpV2(p=1.0, data_keys=["input", "class"]),
+        K.RandomCutMixV2(p=1.0, data_keys=["input", "class"]),
+    ]
+    images = images.to(device)
+    for step in range(batches):
+        index = torch.randint(len(images), (args.batch_size,), device=device)
+        x, labels = recipe(images[index].float() / 255), index % CLASSES
+        yield mixes[step % 2](x, labels) if step % 4 < 2 else (x, labels)
+
+
+def images_per_second(batches: Iterator, device: torch.device) -> float:
+    count = 0
+    for i, (x, _) in enumerate(batches):
+        if i < 2:  # workers start, kernels are chosen
+            _synchronise(device)
+            start = time.perf_counter()
+        else:
+            count += len(x)
+    _synchronise(device)
+    return count / (time.perf_counter() - start)
+
+
+def copy_bytes_per_second(device: torch.device) -> float:
+    """What the memory gives: a copy of 1 GiB, bytes read and written."""
+    source = torch.empty(2**30, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    target.copy_(source)
+    _synchronise(device)
+    start = time.perf_counter()
+    for _ in range(10):
+        target.copy_(source)
+    _synchronise(device)
+    return 20 * 2**30 / (time.perf_counter() - start)
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=10_000, help="augmented for each figure")
+    parser.add_argument("--size", type=int, nargs="+", default=[64, 224], help="pixels of the output")
+    parser.add_argument("--workers", type=int, default=2, help="of torchvision's DataLoader")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--archive", help="a Tiny ImageNet zip; made-up images without one")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    files = jpegs(args.archive, 2000)
+    images = torch.stack([decode_jpeg(file, ImageReadMode.RGB) for file in files])
+    batches = max(1, args.images // args.batch_size) + 2
+
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(f"{name}; {args.workers} workers; batch {args.batch_size}; {(args.archive and 'real') or 'made-up'} images;")
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}\n")
+    bandwidth = copy_bytes_per_second(device) if device.type == "cuda" else None
+    print("| output | augmentation | images/s | ratio |" + (" GB/s | of a copy's |" if bandwidth else ""))
+    print("|---|---|---:|---:|" + ("---:|---:|" if bandwidth else ""))
+    for size in args.size:
+        baseline = None
+        for label, make, source in (
+            ("torchvision v2, DataLoader", torchvision_batches, files),
+            ("kornia", kornia_batches, images),
+            ("this project", our_batches, images),
+        ):
+            speed = images_per_second(make(source, size, batches, args, device), device)
+            baseline = baseline or speed
+            row = f"| {size} px | {label} | {speed:,.0f} | {speed / baseline:.1f} |"
+            if bandwidth:  # the least that must move: the source read once, the output written once
+                moved = speed * (images[0].numel() + 3 * size**2 * 4)
+                row += f" {moved / 1e9:,.0f} | {moved / bandwidth:.1%} |"
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
