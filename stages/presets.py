@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from coatnet import UserError
+from coatnet.params import Loader
 
 PRESETS = Path("presets.yaml")
 
@@ -17,7 +18,7 @@ def read_preset(name: str) -> dict[str, Any]:
     Raises:
         UserError: there is no such preset; the nearest is given.
     """
-    presets = yaml.safe_load(PRESETS.read_text(encoding="utf-8"))
+    presets = yaml.load(PRESETS.read_text(encoding="utf-8"), Loader)
     if name not in presets:
         near = difflib.get_close_matches(name, presets, n=1, cutoff=0)
         raise UserError(f"{name} is no preset in {PRESETS}; did you mean {near[0]}?")

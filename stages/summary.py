@@ -1,18 +1,16 @@
 """Prints a model row by row, without building it in memory: `python -m stages.summary -S model.layout=CCCT`."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from coatnet import UserError, load_params
-from coatnet.params import ModelParams, _Loader
+from coatnet.params import Loader, ModelParams
 
-PRESETS = Path("presets.yaml")
+from .presets import PRESETS, read_preset
 
 
 def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dict[str, Any]:
@@ -23,17 +21,13 @@ def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dic
     """
     overrides = {}
     if preset is not None:
-        presets = yaml.load(PRESETS.read_text(encoding="utf-8"), _Loader)
-        if preset not in presets:
-            near = difflib.get_close_matches(preset, presets, n=1)
-            raise UserError(f"{preset} is not a preset" + (f"; did you mean {near[0]}?" if near else ""))
-        overrides |= presets[preset]
+        overrides |= read_preset(preset)
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise UserError(f"-S {assignment} is not of the form NAME=VALUE")
         try:
-            overrides[name] = yaml.load(value, _Loader)
+            overrides[name] = yaml.load(value, Loader)
         except yaml.YAMLError:
             raise UserError(f"-S {assignment}: the value is not valid YAML") from None
     return overrides
