@@ -131,27 +131,31 @@ def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor,
 
 
 def _sample_axes(images: Tensor, box_b4: Tensor, flip_b: Tensor, offset: Tensor, interpolation: str) -> Tensor:
-    """Without a map the axes part; on a CPU much quicker than `grid_sample`."""
-    b, c, height, width = images.shape
+    """Without a map: one axis after the other, on a CPU many times quicker than `grid_sample`."""
     scale_b2, centre_b2 = _to_source(box_b4, flip_b, len(offset))
-    at_b2s = scale_b2[:, :, None] * offset + centre_b2[:, :, None]
     first_b2, count_b2 = box_b4[:, :, None].split(2, 1)
+    at_b2s = scale_b2[:, :, None] * offset + centre_b2[:, :, None]
     at_b2s = at_b2s.clamp(first_b2, first_b2 + count_b2 - 1)
     if interpolation == "nearest":
         at_b2s = at_b2s.round()
     x_bs, y_bs = at_b2s.unbind(1)
-    # Along x a matrix product with the weights of all pixels. Along y, the longer work, the two rows in question:
-    # `embedding_bag` adds them in one pass.
-    weights = (1 - (x_bs[:, None] - torch.arange(width)[:, None]).abs()).clamp_(min=0)  # B x width x S
-    lines = images.reshape(b, c * height, width).bmm(weights).view(b * c * height, -1)
-    above_bs = y_bs.floor()
-    part_bs = y_bs - above_bs
+    return _sample_rows(_sample_rows(images.mT, x_bs).mT, y_bs)
+
+
+def _sample_rows(x_bchw: Tensor, at_bs: Tensor) -> Tensor:
+    """B x C x S x W: the rows at the heights `at_bs`, between two rows their weighted sum."""
+    b, c, height, width = x_bchw.shape
+    above_bs = at_bs.floor()
+    part_bs = at_bs - above_bs
     tap_bs2 = torch.stack([above_bs, (above_bs + 1).clamp(max=height - 1)], 2).int()
-    start_bc = torch.arange(b * c, dtype=torch.int32).view(b, c, 1, 1) * height
-    weight_bcs2 = torch.stack([1 - part_bs, part_bs], 2)[:, None].expand(-1, c, -1, -1)
-    taps = (tap_bs2[:, None] + start_bc).view(-1, 2)
-    sampled = embedding_bag(taps, lines, per_sample_weights=weight_bcs2.reshape(-1, 2), mode="sum")
-    return sampled.view(b, c, len(offset), -1)
+    weight_bs2 = torch.stack([1 - part_bs, part_bs], 2)
+    first_row = torch.arange(b * c, dtype=torch.int32).view(b, c, 1, 1) * height
+    return embedding_bag(  # the one operation that adds weighted rows in a single pass
+        (tap_bs2[:, None] + first_row).view(-1, 2),
+        x_bchw.reshape(-1, width),
+        per_sample_weights=weight_bs2[:, None].expand(-1, c, -1, -1).reshape(-1, 2),
+        mode="sum",
+    ).view(b, c, -1, width)
 
 
 def _sample_map(

@@ -20,5 +20,5 @@ def update_rows(rows_b: Tensor, function: Callable[..., Tensor], x: Tensor, *arg
         return torch.where(rows_b.view(-1, *[1] * (x.ndim - 1)), function(x, *arguments), x)
     index = rows_b.nonzero().squeeze(1)
     if len(index):
-        x.index_copy_(0, index, function(x[index], *(a[index] for a in arguments)))
+        x.index_copy_(0, index, function(*(a.index_select(0, index) for a in (x, *arguments))))
     return x
