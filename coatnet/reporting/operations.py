@@ -1,0 +1,79 @@
+"""One image under every augmentation operation, ours beside torchvision's."""
+
+import math
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from ..augment.gallery import every_operation
+from ..augment.policy import Op
+
+_COLUMNS = 5
+
+
+def operations(image_chw: Tensor) -> Figure:
+    """A row an operation, five magnitudes: ours on the left, torchvision's on the right.
+
+    Args:
+        image_chw: uint8, 3 x H x H.
+    """
+    rows = every_operation(image_chw)
+    figure, axes = plt.subplots(len(rows), 2 * _COLUMNS + 1, figsize=(11, 15), layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    axes[0, 0].set_title("this project", loc="left")
+    axes[0, _COLUMNS + 1].set_title("torchvision", loc="left")
+    for row, (op, (values, ours)) in zip(axes, rows.items(), strict=True):
+        row[_COLUMNS].text(0.5, 0.5, op.name, ha="center", va="center", fontsize=8)
+        for column, (value, image) in enumerate(zip(values, ours, strict=True)):
+            row[column].imshow(image.permute(1, 2, 0).numpy())
+            row[_COLUMNS + 1 + column].imshow(torchvision_operation(image_chw, op, value).permute(1, 2, 0).numpy())
+            if len(values) > 1:
+                row[column].text(0, 0, f"{value:.3g}", fontsize=6, va="bottom")
+    return figure
+
+
+def torchvision_operation(image_chw: Tensor, op: Op, value: float) -> Tensor:
+    """The operation as torchvision's policies do it, by its public functions."""
+    degrees = math.degrees(math.atan(value))
+
+    def affine(translate=(0, 0), shear=(0.0, 0.0), center=None) -> Tensor:
+        return F.affine(image_chw, 0.0, list(translate), 1.0, list(shear), InterpolationMode.BILINEAR, center=center)
+
+    match op:
+        case Op.ShearX:
+            return affine(shear=(degrees, 0.0), center=[0, 0])
+        case Op.ShearY:
+            return affine(shear=(0.0, degrees), center=[0, 0])
+        case Op.TranslateX:
+            return affine(translate=(int(value), 0))
+        case Op.TranslateY:
+            return affine(translate=(0, int(value)))
+        case Op.Rotate:
+            return F.rotate(image_chw, value, InterpolationMode.BILINEAR)
+        case Op.Brightness:
+            return F.adjust_brightness(image_chw, 1 + value)
+        case Op.Color:
+            return F.adjust_saturation(image_chw, 1 + value)
+        case Op.Contrast:
+            return F.adjust_contrast(image_chw, 1 + value)
+        case Op.Sharpness:
+            return F.adjust_sharpness(image_chw, 1 + value)
+        case Op.Posterize:
+            return F.posterize(image_chw, int(value))
+        case Op.Solarize:
+            return F.solarize(image_chw, 255 * value)
+        case Op.AutoContrast:
+            return F.autocontrast(image_chw)
+        case Op.Equalize:
+            return F.equalize(image_chw)
+        case Op.Invert:
+            return F.invert(image_chw)
+    return image_chw
