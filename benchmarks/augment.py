@@ -34,7 +34,7 @@ def jpegs(archive: str | None, count: int) -> list[Tensor]:
         images = torch.nn.functional.interpolate(coarse, size=64, mode="bicubic").clamp(0, 255).byte()
         return [encode_jpeg(image, quality=90) for image in images]
     with zipfile.ZipFile(archive) as file:
-        names = [name for name in file.namelist() if name.endswith(".JPEG") and "/train/" in name][:count]
+        names = [name for name in file.namelist() if name.endswith(".JPEG") and "train/" in name][:count]
         return [torch.frombuffer(bytearray(file.read(name)), dtype=torch.uint8) for name in names]
 
 

@@ -30,8 +30,9 @@ class BatchAugment:
       resampling commute but for rounding; a histogram or a mean is measured over the crop's source pixels, so the
       black that a rotation brings in is not counted, and stays black.
     - Sharpness works on source pixels, so at a larger output it is stronger than on enlarged ones.
-    - Nothing is rounded to whole values after the sampling, and a rotated image is resampled once, not twice. At the
-      border of a rotated crop the image ends sharply instead of fading over one pixel.
+    - A rotated image is resampled once, not twice, and not rounded to whole values after it. At the border of a
+      rotated crop the image ends sharply instead of fading over one pixel, and what one operation moves out of the
+      image the next can bring back.
     - Resizing is bilinear without antialiasing, which only differs where the output is smaller than the crop.
     - Mixup and cutmix draw for each image, not for each batch. The partner is the image before it in the batch, so
       the batch's own order must be random.

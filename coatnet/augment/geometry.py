@@ -92,8 +92,9 @@ def sample(
     fill: Tensor,
     interpolation: str = "bilinear",
 ) -> Tensor:
-    """Crop, resize, flip and the policy's map in one sampling. No antialiasing: a smaller output than the crop skips
-    pixels at more than twice the step.
+    """Crop, resize, flip and the policy's map in one sampling.
+
+    There is no antialiasing: an output of less than half the crop's size skips pixels.
 
     Args:
         images_bchw: float32.
@@ -106,21 +107,19 @@ def sample(
         B x 3 x image_size x image_size.
     """
     offset = torch.arange(image_size, device=images_bchw.device) - (image_size - 1) / 2
-    if rows.on_host(images_bchw):
-        x = _sample_axes(images_bchw, box_b4, flip_b, offset, interpolation)
-        if map_b23 is None:
-            return x
-        moved_b = (map_b23 != torch.eye(2, 3, device=x.device)).flatten(1).any(1)
-    else:
-        x = None
+    identity_23 = torch.eye(2, 3, device=images_bchw.device)
     if map_b23 is None:
-        map_b23 = torch.eye(2, 3, device=images_bchw.device).expand(len(images_bchw), 2, 3)
+        map_b23 = identity_23.expand(len(images_bchw), 2, 3)
 
     def sample_map(_, *arguments):
         return _sample_map(*arguments, offset, fill, interpolation)
 
     arguments = (images_bchw, box_b4, flip_b, map_b23)
-    return sample_map(x, *arguments) if x is None else rows.update_rows(moved_b, sample_map, x, *arguments)
+    if not rows.on_host(images_bchw):
+        return sample_map(None, *arguments)
+    x = _sample_axes(images_bchw, box_b4, flip_b, offset, interpolation)
+    moved_b = (map_b23 != identity_23).flatten(1).any(1)
+    return rows.update_rows(moved_b, sample_map, x, *arguments)
 
 
 def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
