@@ -9,6 +9,7 @@ project keeps them. All end in a batch on the device. The ratio is to torchvisio
 import argparse
 import platform
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--archive", help="a Tiny ImageNet zip; made-up images without one")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
+    warnings.simplefilter("ignore", DeprecationWarning)  # kornia's, on its own defaults
     device = torch.device(args.device)
     files = jpegs(args.archive, 2000)
     images = torch.stack([decode_jpeg(file, ImageReadMode.RGB) for file in files])

@@ -125,14 +125,14 @@ class BatchAugment:
     def _erase(self, x: Tensor, box_b4: Tensor, key: int, image_b: Tensor) -> Tensor:
         if self.params.erase.value == "zero":
             return erase(x, box_b4)
-        # A stream a pixel, of another key than the images' own.
-        pixel_bn = (image_b[:, None] << 32) + torch.arange(x[0].numel(), device=x.device)
 
-        def noise(x, pixel_bn, box_b4):
+        def noise(x: Tensor, image_b: Tensor, box_b4: Tensor) -> Tensor:
+            # A stream a pixel, of another key than the images' own.
+            pixel_bn = (image_b[:, None] << 32) + torch.arange(x[0].numel(), device=x.device)
             pixels = normal(draw(~key, pixel_bn, 2)).view_as(x)
-            return torch.where(inside_box(box_b4, self.image_size, self.image_size), pixels, x)
+            return torch.where(inside_box(box_b4, *x.shape[2:]), pixels, x)
 
-        return update_rows(box_b4[:, 2] > 0, noise, x, pixel_bn, box_b4)
+        return update_rows(box_b4[:, 2] > 0, noise, x, image_b, box_b4)
 
 
 class EvalTransform:
