@@ -1,6 +1,7 @@
 """One thin script a stage: read the parameters, call the library, write the outs. Run as `python -m stages.NAME`."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,21 @@ ARCHIVE = Path("data/archive.zip")
 SHARDS = Path("data/shards")
 CHECKPOINT = Path("models/model.safetensors")
 REPORTS = Path("reports")
-# No DVC out: DVC removes outs before a stage runs, and this must outlive a kill.
-PROGRESS = Path(".progress/train.pt")
+
+
+def _progress() -> Path:
+    """No DVC out: DVC removes outs before a stage runs, and this must outlive a kill.
+
+    `dvc exp run --temp` and DVC's queue work in a folder that is not found again, so their progress lies where they
+    were started from, under the experiment's name.
+    """
+    started_from = Path(os.environ.get("DVC_ROOT", "."))
+    if Path.cwd().is_relative_to(started_from.resolve() / ".dvc"):
+        return started_from / ".progress" / f"{os.environ['DVC_EXP_NAME']}.pt"
+    return Path(".progress/train.pt")
+
+
+PROGRESS = _progress()
 
 
 def run(stage: Callable[[Params], None]) -> None:

@@ -1,6 +1,13 @@
-"""Named sets of parameters, from `presets.yaml`."""
+"""Prints a preset as arguments of `dvc exp run`: `dvc exp run $(python -m stages.presets flagship) -S seed=1`.
 
+DVC's own way to name sets of values, Hydra composition, writes params.yaml anew at each experiment from a folder of
+other files: params.yaml would no longer be the source, its comments would go, and `dvc repro` would not compose.
+"""
+
+import argparse
 import difflib
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +30,41 @@ def read_preset(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name, presets, n=1, cutoff=0)
         raise UserError(f"{name} is no preset in {PRESETS}; did you mean {near[0]}?")
     return presets[name]
+
+
+def set_params(values: dict[str, Any]) -> list[str]:
+    """The values as DVC's `-S name=value`, a list of arguments without spaces in them."""
+    return [part for name, value in values.items() for part in ("-S", f"{name}={_hydra(value)}")]
+
+
+def _hydra(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides, which `-S` reads."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_hydra, value))}]"
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./-]*", value):
+        return f"'{value}'"  # else a comma makes a sweep of it, and digits a number
+    return str(value)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.presets", description="Prints a preset as arguments of `dvc exp run`, or all names."
+    )
+    parser.add_argument("name", nargs="?", help=f"a preset in {PRESETS}")
+    name = parser.parse_args(arguments).name
+    if name is None:
+        print(*yaml.load(PRESETS.read_text(encoding="utf-8"), Loader), sep="\n")
+        return
+    try:
+        print(*set_params(read_preset(name)))
+    except UserError as error:
+        print(f"-S no_such_preset={name}")  # DVC refuses it; on nothing at all it would run the defaults
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -243,13 +243,13 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
 @pytest.mark.parametrize(
     ("preset", "overrides", "millions", "giga_multiply_adds"),
     [
-        ("coatnet_0", {}, 25, 4.2),
-        ("coatnet_1", {}, 42, 8.4),
-        ("coatnet_2", {}, 75, 15.7),
-        ("coatnet_3", {}, 168, 34.7),
-        ("coatnet_4", {"model.image_size": 384}, 275, 189.5),
-        ("coatnet_0", {"model.paper.stride_on": "depthwise"}, 25, 4.6),  # table 9
-        ("coatnet_2", {"model.paper.stride_on": "depthwise"}, 75, 16.6),
+        ("paper-coatnet-0", {}, 25, 4.2),
+        ("paper-coatnet-1", {}, 42, 8.4),
+        ("paper-coatnet-2", {}, 75, 15.7),
+        ("paper-coatnet-3", {}, 168, 34.7),
+        ("paper-coatnet-4", {"model.image_size": 384}, 275, 189.5),
+        ("paper-coatnet-0", {"model.paper.stride_on": "depthwise"}, 25, 4.6),  # table 9
+        ("paper-coatnet-2", {"model.paper.stride_on": "depthwise"}, 75, 16.6),
     ],
 )
 def test_presets_have_the_papers_size(preset, overrides, millions, giga_multiply_adds):

@@ -14,7 +14,7 @@ def test_rows_of_the_defaults():
         assert sum(row[column] for row in rows[:-1]) == rows[-1][column]
 
 
-@pytest.mark.parametrize("preset", [None, "coatnet_0"])
+@pytest.mark.parametrize("preset", [None, "paper-coatnet-0"])
 def test_rows_add_up_to_the_model(preset):
     rows = summarise(load_params(overrides=read_overrides(["model.layout=CCCT"], preset)).model, 200)
     for column in (2, 3):
@@ -22,7 +22,7 @@ def test_rows_add_up_to_the_model(preset):
 
 
 def test_overrides_of_a_preset_come_first_and_values_are_yaml():
-    overrides = read_overrides(["model.blocks=[1,1,3,1]", "train.lr=1e-3", "model.layout=CCCT"], "coatnet_0")
+    overrides = read_overrides(["model.blocks=[1,1,3,1]", "train.lr=1e-3", "model.layout=CCCT"], "paper-coatnet-0")
     assert overrides["model.blocks"] == [1, 1, 3, 1]
     assert overrides["train.lr"] == 1e-3
     assert overrides["model.layout"] == "CCCT"
@@ -32,7 +32,7 @@ def test_overrides_of_a_preset_come_first_and_values_are_yaml():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--preset", "coatnet0"], "did you mean coatnet_0?"),
+        (["--preset", "paper-coatnet0"], "did you mean paper-coatnet-0?"),
         (["-S", "model.layout"], "-S model.layout is not of the form NAME=VALUE"),
         (["-S", "model.blocks=[1"], "the value is not valid YAML"),
         (["-S", "model.laiout=CCCT"], "did you mean model.layout?"),
