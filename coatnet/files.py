@@ -20,7 +20,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         UserError: no space is left, or the folder cannot be written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # a fixed name: what a kill left there is written over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

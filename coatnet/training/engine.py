@@ -20,7 +20,7 @@ from ..augment import BatchAugment, EvalTransform
 from ..data import Batches, Shards
 from ..errors import UserError
 from ..models import create_model
-from ..params import Params, TrainParams
+from ..params import Params
 from .display import Display
 from .evaluation import predict
 from .optim import Ema, adamw, learning_rate
@@ -50,6 +50,11 @@ class Trainer:
     def __init__(self, params: Params, shards: Shards, world: World, progress_file: Path):
         self.params, self.shards, self.world, self.progress_file = params, shards, world, progress_file
         train, device, holdout = params.train, world.device, params.data.holdout
+        if train.batch_size % (world.size * train.accumulation):
+            raise UserError(
+                f"train.batch_size={train.batch_size} cannot be cut into train.accumulation={train.accumulation} parts "
+                f"in each of {world.size} processes: make it a multiple of {world.size * train.accumulation}"
+            )
         _configure(train.deterministic)
         bf16 = train.precision == "bf16" or (train.precision == "auto" and device.type == "cuda")
         self.dtype = torch.bfloat16 if bf16 else torch.float32
@@ -131,31 +136,29 @@ class Trainer:
 
     def _step(self, epoch: int, step: int, only: str | None, images: Tensor, labels: Tensor) -> None:
         """One step of the optimizer, in `accumulation` parts."""
-        train, device = self.params.train, self.world.device
+        train = self.params.train
         total_step = epoch * self.steps + step
         # Dropped paths draw from torch's own generator: it starts each step afresh, so that no state is to be kept.
         torch.manual_seed(hash((self.params.seed, total_step, self.world.rank)) % 2**63)
-        self.rate = learning_rate(train, total_step, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"].fill_(self.rate)
+            group["lr"].fill_(learning_rate(train, total_step, self.steps))
         parts = list(zip(images.chunk(train.accumulation), labels.chunk(train.accumulation), strict=True))
-        for i, (part, part_labels) in enumerate(parts):
+        for i, part in enumerate(parts):
             gradients_stay_here = self.world.size > 1 and i + 1 < len(parts)
-            with (
-                self.forward.no_sync() if gradients_stay_here else nullcontext(),
-                _out_of_memory_advice(train, len(part)),
-            ):
-                draw = step * len(parts) + i
-                x_bchw, targets_bk = self.augment(
-                    part, part_labels, epoch=epoch, step=draw, rank=self.world.rank, only=only
-                )
-                x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
-                    logits_bk = self.forward(x_bchw)
-                logits_bk = logits_bk.to(targets_bk.dtype)
-                loss = F.cross_entropy(logits_bk, targets_bk)
-                (loss / len(parts)).backward()
-            self.meter.add(loss.detach(), logits_bk.detach(), targets_bk, total_step)
+            try:
+                with self.forward.no_sync() if gradients_stay_here else nullcontext():
+                    loss, logits_bk, targets_bk = self._backward(
+                        *part, epoch=epoch, step=step * len(parts) + i, only=only
+                    )
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                memory_error = error
+            else:
+                self.meter.add(loss, logits_bk, targets_bk, total_step)
+                continue
+            # Out of the except block, whose traceback still holds the step's tensors.
+            raise UserError(self._memory_advice(images, labels)) from memory_error
         if train.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
         self.optimizer.step()
@@ -163,13 +166,47 @@ class Trainer:
         if self.ema:
             self.ema.update(self.model, total_step)
 
+    def _backward(
+        self, images: Tensor, labels: Tensor, *, epoch: int, step: int, only: str | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Adds one part's share to the gradients; returns its mean loss, logits and targets."""
+        x_bchw, targets_bk = self.augment(images, labels, epoch=epoch, step=step, rank=self.world.rank, only=only)
+        x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.world.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits_bk = self.forward(x_bchw)
+        logits_bk = logits_bk.to(targets_bk.dtype)
+        loss = F.cross_entropy(logits_bk, targets_bk)
+        (loss / self.params.train.accumulation).backward()
+        return loss.detach(), logits_bk.detach(), targets_bk
+
+    def _memory_advice(self, images: Tensor, labels: Tensor) -> str:
+        """Tries ever smaller parts of the batch that did not fit, and says which one does."""
+        train = self.params.train
+        problem = f"the memory does not hold {len(images) // train.accumulation} images a step"
+        for parts in range(train.accumulation + 1, len(images) + 1):
+            if train.batch_size % parts or len(images) % parts:
+                continue
+            self.optimizer.zero_grad()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            share = len(images) // parts
+            try:
+                self._backward(images[:share], labels[:share], epoch=0, step=0, only=None)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+            else:
+                return f"{problem}, but {share} fit: add -S train.accumulation={parts}, which keeps train.batch_size"
+        return f"{problem}, nor a single one: lower model.image_size or the model's dims"
+
     def _end_epoch(self, epoch: int) -> None:
         """Adds the epoch's row to the history, with a point of the accuracy curve where one is due."""
         self.world.sum(self.meter.totals)
         self._check_finite()
         loss, top1 = self.meter.read()
         self.display.show(epoch, loss, top1)
-        row = {"epoch": epoch + 1, "lr": self.rate, "train_loss": loss, "train_top1": top1}
+        rate = learning_rate(self.params.train, (epoch + 1) * self.steps - 1, self.steps)
+        row = {"epoch": epoch + 1, "lr": rate, "train_loss": loss, "train_top1": top1}
         self.meter.reset()
         every = self.params.train.evaluate_every
         if every and ((epoch + 1) % every == 0 or epoch + 1 == self.params.train.epochs):
@@ -224,6 +261,8 @@ class Trainer:
             return 0, 0
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["lr"].to(self.world.device)  # load_state_dict leaves it on the CPU
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
         self.meter.totals.copy_(state["totals"])
@@ -301,18 +340,5 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _out_of_memory_advice(train: TrainParams, images: int) -> Iterator[None]:
-    """Turns running out of memory into what to type."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        divisors = [n for n in range(train.accumulation + 1, train.batch_size + 1) if train.batch_size % n == 0]
-        advice = (
-            f"cut the batch with -S train.accumulation={divisors[0]} (the same result but for batch norm)"
-            if divisors
-            else "lower model.image_size"
-        )
-        raise UserError(f"the memory does not hold {images} images a step: {advice}") from error
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # on a GPU, on a CPU

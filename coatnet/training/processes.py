@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -75,6 +76,8 @@ def launch(worker: Callable[..., None], *args: object, processes: int | Literal[
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the error below says it in one sentence
     try:
         elastic_launch(config, _one_of_many)(worker, args)
+    except SignalException as error:  # SIGTERM or Ctrl-C: the processes have got it too
+        raise SystemExit(128 + error.sigval) from None
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if isinstance(failure.message, dict):  # what `_one_of_many` recorded

@@ -1,7 +1,11 @@
 """What the processes of test_processes.py run; in a module of its own, since new processes import it."""
 
 import os
+import random
+import resource
 import signal
+import threading
+import time
 from pathlib import Path
 
 import torch
@@ -9,9 +13,10 @@ from torch import nn
 
 from coatnet import Params, UserError
 from coatnet.data import Shards
-from coatnet.training import engine
+from coatnet.training import engine, progress
+from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
-from coatnet.training.processes import join_world
+from coatnet.training.processes import World, join_world
 
 
 def exact(params: Params, folder: Path) -> None:
@@ -54,3 +59,48 @@ def dying(params: Params, folder: Path) -> None:
 def refusing(_: Params, __: Path) -> None:
     if join_world().rank == 1:
         raise UserError("the second process says no")
+
+
+def train_alone(params: Params, folder: Path, checkpoint: str, kill: str | None = None) -> None:
+    """Trains to the end and saves a checkpoint, unless it kills itself before, at a moment drawn anew each time.
+
+    `kill` is "saving" (in the middle of writing progress), "SIGKILL" or "SIGTERM" (at any time), or None.
+    """
+    torch.set_num_threads(1)
+    if kill == "saving":
+        save, left = torch.save, random.randint(1, 2)
+
+        def cut_off(values: object, path: Path) -> None:
+            nonlocal left
+            save(values, path)
+            left -= 1
+            if not left:
+                os.truncate(path, random.randint(0, path.stat().st_size))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        progress.torch.save = cut_off
+    elif kill:
+
+        def at_any_time() -> None:
+            time.sleep(random.uniform(0.05, 0.8))
+            os.kill(os.getpid(), signal.Signals[kill])
+
+        threading.Thread(target=at_any_time, daemon=True).start()
+    shards = Shards(folder / "shards")
+    trained = Trainer(params, shards, World(0, 1, torch.device("cpu")), folder / "progress").run()
+    whole = Checkpoint(trained.model, params, shards.classes, shards.mean, shards.std)
+    save_checkpoint(folder / checkpoint, whole)
+
+
+def watch_memory(params: Params, folder: Path) -> None:
+    """Writes the peak memory in KiB after each epoch, a line each."""
+    torch.set_num_threads(1)
+    end = Trainer._end_epoch
+
+    def noted(trainer: Trainer, epoch: int) -> None:
+        end(trainer, epoch)
+        with open(folder / "memory", "a") as file:
+            file.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+
+    Trainer._end_epoch = noted
+    Trainer(params, Shards(folder / "shards"), World(0, 1, torch.device("cpu")), folder / "progress").run()

@@ -1,0 +1,196 @@
+"""Training speed, loader included: this project's engine, a loop like timm's train.py, and a plain loop, in one run.
+
+    python -m benchmarks.training --shards data/shards --archive data/archive.zip --image-size 64
+
+- this project: the engine as `dvc repro` runs it, at params.yaml's defaults.
+- plain: the same model and recipe with nothing for speed: torchvision's transforms in DataLoader workers, eager, in the
+  default memory format, AdamW as torch gives it.
+- timm: its model of the same size (convnext_atto), transforms, Mixup, loss and optimizer, AMP and channels_last on a
+  GPU, as its train.py sets them up. Another model, so its ratio compares what a user gets, not the loops alone.
+
+They take turns, so that a machine that slows down slows all. FLOP/s are the forward pass's times 3, and beside them
+those of a large matrix product here; GB/s are the least traffic of an unfused step (each layer's input and output once,
+times 3), and beside it a plain copy's.
+"""
+
+import argparse
+import io
+import itertools
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import timm
+import timm.data
+import timm.loss
+import timm.optim
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from coatnet import create_model, load_params
+from coatnet.data import Shards
+from coatnet.training.engine import Trainer
+from coatnet.training.processes import World
+
+from .augment import CLASSES, MEAN, STD, copy_bytes_per_second, jpegs, torchvision_batches
+from .models import hardware, peak_memory, seconds
+
+Step = Callable[[], None]
+
+
+def this_project(args, params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
+    trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
+    trainer._start_epoch(0)
+    batches = itertools.chain.from_iterable(trainer._epoch_steps(0, 0) for _ in itertools.count())
+    return trainer.model, lambda: trainer._step(0, *next(batches))
+
+
+def plain(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
+    model = create_model(params.model, CLASSES).to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=params.train.lr, weight_decay=params.train.weight_decay)
+    batches = torchvision_batches(files, args.image_size, args.most_steps, args, device)
+
+    def step() -> None:
+        images, targets = next(batches)
+        loss = nn.functional.cross_entropy(model(images), targets, label_smoothing=params.augment.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return model, step
+
+
+class Pictures(Dataset):
+    """JPEGs opened with Pillow, as timm does."""
+
+    def __init__(self, files: list[Tensor], count: int, transform: Callable):
+        self.files, self.count, self.transform = [file.numpy().tobytes() for file in files], count, transform
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int):
+        with Image.open(io.BytesIO(self.files[i % len(self.files)])) as image:
+            return self.transform(image.convert("RGB")), i % CLASSES
+
+
+def like_timm(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
+    cuda = device.type == "cuda"
+    model = timm.create_model("convnext_atto", num_classes=CLASSES).to(device, memory_format=torch.channels_last)
+    optimizer = timm.optim.create_optimizer_v2(model, "adamw", lr=params.train.lr, weight_decay=0.05)
+    transform = timm.data.create_transform(
+        args.image_size, is_training=True, auto_augment="original", re_prob=0.25, mean=MEAN, std=STD
+    )
+    mixup = timm.data.Mixup(0.2, 0.2, prob=0.5, label_smoothing=0.1, num_classes=CLASSES)
+    criterion = timm.loss.SoftTargetCrossEntropy()
+    data = Pictures(files, args.most_steps * args.batch_size, transform)
+    loader: Iterator = iter(DataLoader(data, args.batch_size, num_workers=args.workers, pin_memory=cuda))
+
+    def step() -> None:
+        images, labels = (t.to(device, non_blocking=True) for t in next(loader))
+        images, targets = mixup(images.contiguous(memory_format=torch.channels_last), labels)
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            loss = criterion(model(images), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return model.train(), step
+
+
+def flops_and_bytes(model: nn.Module, image_size: int, bytes_a_value: int) -> tuple[float, float]:
+    """Of one image's training step: FLOP (2 a multiply-add) and bytes in and out of all layers, forward times 3."""
+    moved = 0
+
+    def count(_, inputs: tuple, output: Tensor) -> None:
+        nonlocal moved
+        moved += (sum(x.numel() for x in inputs) + output.numel()) * bytes_a_value
+
+    leaves = [module for module in model.modules() if not list(module.children())]
+    hooks = [module.register_forward_hook(count) for module in leaves]
+    images = torch.zeros(2, 3, image_size, image_size, device=next(model.parameters()).device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(images)
+    for hook in hooks:
+        hook.remove()
+    return 3 * counter.get_total_flops() / 2, 3 * moved / 2
+
+
+def product_flops_per_second(device: torch.device) -> float:
+    """What the arithmetic units give: a matrix product in the precision that training uses."""
+    cuda = device.type == "cuda"
+    n = 8192 if cuda else 2048
+    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16 if cuda else torch.float32) for _ in "ab")
+    seconds(lambda: a @ b, 3, device.type)
+    return 2 * n**3 / seconds(lambda: a @ b, 10, device.type)
+
+
+def profile(step: Step, device: torch.device) -> str:
+    """Where a step's time goes: the dearest kernels (operators on a CPU)."""
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=kinds) as profiler:
+        for _ in range(3):
+            step()
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    return profiler.key_averages().table(sort_by=f"self_{kind}_time_total", row_limit=15, max_name_column_width=60)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", default="data/shards", help="what the preprocess stage left")
+    parser.add_argument("--archive", default="data/archive.zip", help="a Tiny ImageNet zip, for the other loops")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--workers", type=int, default=2, help="of the other loops' DataLoaders")
+    parser.add_argument("--steps", type=int, default=5, help="a turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--profile", action="store_true", help="also show where this project's step spends its time")
+    args = parser.parse_args()
+    args.most_steps = 4 + args.steps * args.turns
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    params = load_params(overrides={"model.image_size": args.image_size, "train.batch_size": args.batch_size})
+    files = jpegs(args.archive, 2000)
+
+    print(f"{hardware(device.type)}; torch {torch.__version__}, timm {timm.__version__}, {platform.python_version()};")
+    print(f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, median of {args.turns} turns\n")
+    with tempfile.TemporaryDirectory() as folder:
+        loops = {
+            "this project": this_project(args, params, device, Path(folder)),
+            "plain": plain(args, params, device, files),
+            "timm (convnext_atto)": like_timm(args, params, device, files),
+        }
+        memory = {}
+        for name, (_, step) in loops.items():
+            step()  # compiles, starts the workers
+            memory[name] = peak_memory(step, device.type)
+        times: dict[str, list[float]] = {name: [] for name in loops}
+        for _ in range(args.turns):
+            for name, (_, step) in loops.items():
+                times[name].append(seconds(step, args.steps, device.type))
+                time.sleep(0 if device.type == "cuda" else 1)  # let the workers fill their queue, not the next turn
+        arithmetic, bandwidth = product_flops_per_second(device), copy_bytes_per_second(device)
+        print("| loop | images/s | ours / its | peak memory, MiB | TFLOP/s | of a product's | GB/s | of a copy's |")
+        print("|---|---:|---:|---:|---:|---:|---:|---:|")
+        for name, (model, _) in loops.items():
+            speed = args.batch_size / statistics.median(times[name])
+            ratio = statistics.median(b / a for a, b in zip(times["this project"], times[name], strict=True))
+            width = 2 if device.type == "cuda" and name != "plain" else 4
+            flops, moved = flops_and_bytes(model, args.image_size, width)
+            print(
+                f"| {name} | {speed:,.0f} | {ratio:.2f} | {memory[name]:,.0f} | {speed * flops / 1e12:.2f} | "
+                f"{speed * flops / arithmetic:.1%} | {speed * moved / 1e9:,.0f} | {speed * moved / bandwidth:.1%} |"
+            )
+        if args.profile:
+            print("\n" + profile(loops["this project"][1], device))
+
+
+if __name__ == "__main__":
+    main()
