@@ -1,0 +1,164 @@
+"""Runs what is missing of the study in `study.yaml`; writes `reports/study.csv`, `study.md` and `study.png`.
+
+Each run is a DVC experiment in a workspace of its own (`dvc exp run --temp`), so the user's stays as it is. Its name
+ends in a digest of all its parameters: a changed parameter makes it another run, and what has run is not run again.
+After a stop the same command goes on, a run half done from its last epoch.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from coatnet import UserError, load_params
+from coatnet.files import atomic_write
+from coatnet.params import Loader
+from coatnet.reporting import study as report
+
+from . import REPORTS
+from .presets import set_params
+from .summary import read_overrides
+
+STUDY = Path("study.yaml")
+GRID = 32  # pixels that scaled image sizes are multiples of: the total stride of every model in the study
+RESULTS = ["top1", "top1_low", "top1_high", "top5", "loss", "train_top1", "gap", "images", "split"]
+COSTS = ["parameters", "images_per_second", "minutes"]
+
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    seed: int
+    values: dict[str, Any]  # over params.yaml's
+    experiment: str  # its name in DVC
+
+
+def plan(study: dict, scale: float, common: dict[str, Any]) -> list[Run]:
+    """Every run of every seed, the first seed's first.
+
+    Args:
+        scale: factor on epochs and on the image's area.
+        common: values for all runs; a run's own come over them.
+
+    Raises:
+        UserError: a parameter is wrong.
+    """
+    runs = []
+    for seed in study["seeds"]:
+        for name, changes in study["runs"].items():
+            values = {**common, **changes, "seed": seed}
+            if scale != 1:
+                full = load_params(overrides=values)
+                side = GRID * max(1, round(full.model.image_size * math.sqrt(scale) / GRID))
+                values |= {
+                    "train.epochs": max(1, round(full.train.epochs * scale)),
+                    "train.warmup_epochs": full.train.warmup_epochs * scale,
+                    "model.image_size": side,
+                }
+            params = load_params(overrides=values).model_dump(mode="json", exclude={"plot": True, "data": {"urls"}})
+            digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:6]
+            runs.append(Run(name, seed, values, f"{name}-s{seed}-{digest}"))
+    return runs
+
+
+def finished(runs: list[Run]) -> pd.DataFrame:
+    """One row a run that has its metrics, in an experiment of this clone or in the last report."""
+    rows = {}
+    if (REPORTS / "study.csv").exists():
+        rows = {row["experiment"]: row for row in pd.read_csv(REPORTS / "study.csv").to_dict("records")}
+    shown = subprocess.run(
+        [sys.executable, "-m", "dvc", "exp", "show", "--json", "--all-commits"], capture_output=True, text=True
+    )
+    if shown.returncode:
+        raise UserError(f"`dvc exp show` failed: {shown.stderr.strip()}")
+    for commit in json.loads(shown.stdout):
+        for experiment in commit["experiments"] or []:
+            files = ((experiment["revs"] or [{}])[-1].get("data") or {}).get("metrics", {})
+            results = files.get("reports/metrics.json", {}).get("data", {})
+            costs = {key: value for file in files.values() for key, value in file.get("data", {}).items()}
+            if results and all(key in costs for key in COSTS):
+                row = {key: results[key] for key in RESULTS} | {key: costs[key] for key in COSTS}
+                rows[experiment["name"]] = row | {"commit": commit["rev"][:7]}
+    return pd.DataFrame(
+        {"run": run.name, "seed": run.seed, **rows[run.experiment], "experiment": run.experiment}
+        for run in runs
+        if run.experiment in rows
+    )
+
+
+def write_report(table: pd.DataFrame, study: dict) -> None:
+    changes = {
+        name: ", ".join(f"`{key}={value}`" for key, value in values.items()) or "nothing"
+        for name, values in study["runs"].items()
+    }
+    text = report.page(table, study["questions"], changes, "study.png")
+    with atomic_write(REPORTS / "study.csv") as path:
+        table.to_csv(path, index=False)
+    with atomic_write(REPORTS / "study.md") as path:
+        path.write_text(text, encoding="utf-8")
+    with atomic_write(REPORTS / "study.png") as path:
+        report.scatter(table).savefig(path, dpi=120, format="png")
+
+
+def execute(run: Run) -> bool:
+    """Runs one experiment; False where it failed.
+
+    Raises:
+        KeyboardInterrupt: after DVC, which gets Ctrl-C as well, has ended in order.
+    """
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", run.experiment, *set_params(run.values)]
+    with subprocess.Popen(command) as process:
+        try:
+            return process.wait() == 0
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.study", description="Runs what is missing of the study.")
+    parser.add_argument("runs", nargs="*", help=f"some of the runs in {STUDY} (default: all)")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on epochs and on the image's area")
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="a value for all runs")
+    options = parser.parse_args(arguments)
+    try:
+        study = yaml.load(STUDY.read_text(encoding="utf-8"), Loader)
+        if unknown := set(options.runs) - set(study["runs"]):
+            raise UserError(f"{', '.join(sorted(unknown))}: no such run; {STUDY} has {', '.join(study['runs'])}")
+        runs = plan(study, options.scale, read_overrides(options.set))
+        _run_missing(runs, options.runs or list(study["runs"]), study)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped: the same command goes on")
+
+
+def _run_missing(runs: list[Run], wanted: list[str], study: dict) -> None:
+    table, failed = finished(runs), []
+    done = set() if table.empty else set(table.experiment)
+    missing = [run for run in runs if run.name in wanted and run.experiment not in done]
+    print(f"study: {len(done)} of {len(runs)} runs are done, {len(missing)} to go", flush=True)
+    try:
+        for i, run in enumerate(missing, 1):
+            print(f"study: {i} of {len(missing)}, {run.experiment}", flush=True)
+            if not execute(run):
+                failed.append(run.experiment)
+    finally:
+        table = finished(runs)
+        if not table.empty:
+            write_report(table, study)
+            print(f"study: {len(table)} of {len(runs)} runs are in {REPORTS / 'study.md'}")
+    if failed:
+        raise UserError(f"{len(failed)} runs failed (see above; the same command tries again): {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
