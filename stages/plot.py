@@ -4,6 +4,8 @@ import json
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
+from torch import Tensor
 
 from coatnet import Params
 from coatnet.augment import BatchAugment
@@ -11,6 +13,7 @@ from coatnet.data import Batches, Shards
 from coatnet.files import atomic_write
 from coatnet.reporting import figures
 from coatnet.reporting.metrics import class_names
+from coatnet.reporting.operations import operations
 
 from . import REPORTS, SHARDS, run
 
@@ -19,21 +22,23 @@ def main(params: Params) -> None:
     history = pd.read_csv(REPORTS / "history.csv")
     metrics = json.loads((REPORTS / "metrics.json").read_text())
     answers, classes = (pd.read_csv(REPORTS / f"{n}.csv", keep_default_na=False) for n in ("predictions", "classes"))
+    shards = Shards(SHARDS)
+    images, labels = shards.load("train", holdout=params.data.holdout)
     drawn = {
         "loss": figures.loss_curve(history, metrics["split"]),
         "accuracy": figures.accuracy_curve(history, metrics),
         "confusion": figures.confusion(answers),
         "classes": figures.classes(classes),
-        "augmented": _augmented(params),
+        "augmented": _augmented(params, shards, images, labels),
+        "operations": operations(images[0]),
     }
     for name, figure in drawn.items():
         with atomic_write(REPORTS / "figures" / f"{name}.png") as path:
             figure.savefig(path, dpi=params.plot.dpi, format="png")
 
 
-def _augmented(params: Params) -> figures.Figure:
+def _augmented(params: Params, shards: Shards, images: Tensor, labels: Tensor) -> Figure:
     """Images of the first steps, as training saw them; some of each pass where there are several."""
-    shards = Shards(SHARDS)
     augment = BatchAugment(
         params.augment,
         image_size=params.model.image_size,
@@ -42,15 +47,13 @@ def _augmented(params: Params) -> figures.Figure:
         std=shards.std,
         seed=params.seed,
     )
-    batches = Batches(
-        *shards.load("train", holdout=params.data.holdout), batch_size=params.train.batch_size, seed=params.seed
-    )
+    batches = Batches(images, labels, batch_size=params.train.batch_size, seed=params.seed)
     passes = params.augment.passes or (None,)
     share = -(-params.plot.images // len(passes))
     shown = []
     for number, only in enumerate(passes):
-        _, images, labels = next(iter(batches.epoch(number)))
-        x, targets = augment(images, labels, epoch=0, step=number * len(batches), only=only)
+        _, batch, batch_labels = next(iter(batches.epoch(number)))
+        x, targets = augment(batch, batch_labels, epoch=0, step=number * len(batches), only=only)
         shown.append((x[:share], targets[:share]))
     x_n3hw, targets_nk = (torch.cat(tensors) for tensors in zip(*shown, strict=True))
     std, mean = (torch.tensor(values).view(3, 1, 1) for values in (shards.std, shards.mean))

@@ -25,18 +25,18 @@ def operations(image_chw: Tensor) -> Figure:
         image_chw: uint8, 3 x H x H.
     """
     rows = every_operation(image_chw)
-    figure, axes = plt.subplots(len(rows), 2 * _COLUMNS + 1, figsize=(11, 15), layout="constrained")
+    figure, axes = plt.subplots(len(rows), 2 * _COLUMNS + 1, figsize=(6.5, 8.2), layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     axes[0, 0].set_title("this project", loc="left")
     axes[0, _COLUMNS + 1].set_title("torchvision", loc="left")
     for row, (op, (values, ours)) in zip(axes, rows.items(), strict=True):
-        row[_COLUMNS].text(0.5, 0.5, op.name, ha="center", va="center", fontsize=8)
+        row[_COLUMNS].text(0.5, 0.5, op.name, ha="center", va="center", fontsize=6)
         for column, (value, image) in enumerate(zip(values, ours, strict=True)):
             row[column].imshow(image.permute(1, 2, 0).numpy())
             row[_COLUMNS + 1 + column].imshow(torchvision_operation(image_chw, op, value).permute(1, 2, 0).numpy())
             if len(values) > 1:
-                row[column].text(0, 0, f"{value:.3g}", fontsize=6, va="bottom")
+                row[column].text(0, 0, f"{value:.3g}", fontsize=5, va="bottom")
     return figure
 
 
