@@ -3,6 +3,7 @@
     python -m benchmarks.training --shards data/shards --archive data/archive.zip --image-size 64
 
 - this project: the engine as `dvc repro` runs it, at params.yaml's defaults.
+- one fixed batch: the same engine fed one augmented batch for ever; the difference is what loader and augmentation cost.
 - plain: the same model and recipe with nothing for speed: torchvision's transforms in DataLoader workers, eager, in the
   default memory format, AdamW as torch gives it.
 - timm: its model of the same size (convnext_atto), transforms, Mixup, loss and optimizer, AMP and channels_last on a
@@ -49,6 +50,15 @@ def this_project(args, params, device: torch.device, folder: Path) -> tuple[nn.M
     trainer._start_epoch(0)
     batches = itertools.chain.from_iterable(trainer._epoch_steps(0, 0) for _ in itertools.count())
     return trainer.model, lambda: trainer._step(0, *next(batches))
+
+
+def one_fixed_batch(args, params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
+    trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
+    trainer._start_epoch(0)
+    step, only, images, labels = next(trainer._epoch_steps(0, 0))
+    batch = trainer.augment(images, labels, epoch=0, step=0)
+    trainer.augment = lambda *_, **__: batch
+    return trainer.model, lambda: trainer._step(0, step, only, images, labels)
 
 
 def plain(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
@@ -164,6 +174,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         loops = {
             "this project": this_project(args, params, device, Path(folder)),
+            "one fixed batch": one_fixed_batch(args, params, device, Path(folder)),
             "plain": plain(args, params, device, files),
             "timm (convnext_atto)": like_timm(args, params, device, files),
         }
