@@ -138,7 +138,7 @@ def _sample_axes(images: Tensor, box_b4: Tensor, flip_b: Tensor, offset: Tensor,
     if interpolation == "nearest":
         at_b2s = at_b2s.round()
     x_bs, y_bs = at_b2s.unbind(1)
-    return _sample_rows(_sample_rows(images.mT, x_bs).mT, y_bs)
+    return _transpose(_sample_rows(_transpose(_sample_rows(images, y_bs)), x_bs))
 
 
 def _sample_rows(x_bchw: Tensor, at_bs: Tensor) -> Tensor:
@@ -155,6 +155,15 @@ def _sample_rows(x_bchw: Tensor, at_bs: Tensor) -> Tensor:
         per_sample_weights=weight_bs2[:, None].expand(-1, c, -1, -1).reshape(-1, 2),
         mode="sum",
     ).view(b, c, -1, width)
+
+
+def _transpose(x_bchw: Tensor) -> Tensor:
+    """B x C x W x H, contiguous."""
+    b, c, height, width = x_bchw.shape
+    # Each matrix as the channels of one pixel: shuffling those is the transposing copy that is vectorised, four times
+    # as quick as `mT.contiguous()`.
+    pixels = x_bchw.view(1, b * c, 1, height * width).permute(0, 3, 1, 2)
+    return torch.channel_shuffle(pixels, height).permute(0, 2, 3, 1).view(b, c, width, height)
 
 
 def _sample_map(
