@@ -3,7 +3,7 @@
     python -m benchmarks.training --shards data/shards --archive data/archive.zip --image-size 64
 
 - this project: the engine as `dvc repro` runs it, at params.yaml's defaults.
-- one fixed batch: the same engine fed one augmented batch for ever; the difference is what loader and augmentation cost.
+- one fixed batch: the same engine fed one augmented batch for ever; the rest is loader and augmentation.
 - plain: the same model and recipe with nothing for speed: torchvision's transforms in DataLoader workers, eager, in the
   default memory format, AdamW as torch gives it.
 - timm: its model of the same size (convnext_atto), transforms, Mixup, loss and optimizer, AMP and channels_last on a
