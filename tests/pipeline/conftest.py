@@ -1,5 +1,6 @@
 """A repository of its own for each test, with the pipeline already run once on a tiny synthetic data set."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from coatnet import load_params
 from tests.conftest import ROOT, TINY
 
 ENVIRONMENT = {
-    **os.environ,
+    # As a user has it: Python may write its caches beside the code.
+    **{key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"},
     "OMP_NUM_THREADS": "1",
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -52,13 +54,21 @@ class Repository:
         assert old in text
         path.write_text(text.replace(old, new, 1))
 
+    def report(self, name: str) -> dict:
+        """A report's values, by name."""
+        return json.loads((self.folder / "reports" / f"{name}.json").read_text())
+
+    def copy(self, folder: Path) -> "Repository":
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Repository(folder)
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory) -> Path:
+def reproduced(tmp_path_factory) -> Repository:
     """A repository after its first `dvc repro`; not to be changed."""
     folder = tmp_path_factory.mktemp("reproduced") / "repository"
     files = subprocess.run(
@@ -76,10 +86,9 @@ def reproduced(tmp_path_factory) -> Path:
     repository.commit("code")
     repository.dvc("repro")
     repository.commit("first run")
-    return folder
+    return repository
 
 
 @pytest.fixture
 def repository(reproduced, tmp_path) -> Repository:
-    shutil.copytree(reproduced, tmp_path / "repository", symlinks=True)
-    return Repository(tmp_path / "repository")
+    return reproduced.copy(tmp_path / "repository")

@@ -1,0 +1,57 @@
+from collections import Counter
+
+import pytest
+import yaml
+
+from coatnet import UserError, load_params
+from stages.study import GRID, main, plan
+from tests.conftest import ROOT
+
+STUDY = yaml.safe_load((ROOT / "study.yaml").read_text())
+
+
+@pytest.mark.parametrize("scale", [1, 0.25, 0.05])
+def test_every_run_is_valid_and_has_a_name_of_its_own(scale):
+    runs = plan(STUDY, scale, {})  # raises where a run's parameters are wrong
+    assert len({run.experiment for run in runs}) == len(runs) == 3 * len(STUDY["runs"])
+    assert [run.seed for run in runs] == sorted(run.seed for run in runs)
+
+
+def test_every_question_names_runs_and_every_run_answers_one():
+    assert {name for names in STUDY["questions"].values() for name in names} == set(STUDY["runs"])
+
+
+def test_runs_of_a_question_differ_and_one_is_the_default():
+    for names in STUDY["questions"].values():
+        values = [str(sorted(STUDY["runs"][name].items())) for name in names]
+        assert Counter(values).most_common(1)[0][1] == 1
+    assert STUDY["runs"]["table-CCTT"] == {}
+
+
+def test_a_name_changes_with_a_parameter_of_the_result_alone():
+    def names(**common):
+        return {run.experiment for run in plan(STUDY, 1, {k.replace("__", "."): v for k, v in common.items()})}
+
+    assert names(plot__dpi=60) == names()
+    assert not names(evaluate__flip=True) & names()
+
+
+def test_scale_shrinks_epochs_and_the_image_s_area():
+    (run,) = plan({"seeds": [1], "runs": {"one": {"train.warmup_epochs": 8.0}}}, 0.25, {})
+    full, small = load_params(), load_params(overrides=run.values)
+    assert small.train.epochs == full.train.epochs / 4
+    assert small.train.warmup_epochs == 2.0
+    assert small.model.image_size % GRID == 0
+    assert (small.model.image_size / full.model.image_size) ** 2 == pytest.approx(0.25, rel=0.35)
+
+
+def test_a_run_s_own_values_come_over_those_of_all():
+    (run,) = plan({"seeds": [1], "runs": {"one": {"model.layout": "CCCT"}}}, 1, {"model.layout": "CCCC", "seed": 5})
+    assert (run.values["model.layout"], run.seed, run.values["seed"]) == ("CCCT", 1, 1)
+
+
+def test_a_wrong_value_stops_before_any_run():
+    with pytest.raises(UserError, match=r"did you mean train\.lr"):
+        plan(STUDY, 1, {"train.l": 1})
+    with pytest.raises(SystemExit, match=r"^error: table-CCTX: no such run; study\.yaml has table-CCTT, "):
+        main(["table-CCTX"])
