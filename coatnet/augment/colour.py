@@ -8,12 +8,14 @@ What an operation measures (histogram, mean) it measures on the pixels in `insid
 Shapes: images B x 3 x H x W, tables B x 3 x 256, both uint8; magnitudes B.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from . import rows
 from .policy import Op
-from .rows import update_rows
 
 
 def apply_colour(
@@ -33,28 +35,32 @@ def apply_colour(
     """
     identity = torch.arange(256, device=images_bchw.device, dtype=torch.uint8).expand(len(images_bchw), 3, 256)
     table, images = identity.clone(), images_bchw
-    blends = {op: blend for op, blend in _BLENDS.items() if op in operations}
-    tables = {op: function for op, function in _TABLES.items() if op in operations}
-    if blends or Op.Contrast in tables:
+    operations = [op for op in (*_BLENDS, *_TABLES) if op in operations]
+    sees_pixels = [op for op in operations if op in _BLENDS or op == Op.Contrast]
+    if sees_pixels:
         images = images.clone()
     for step, (operation_b, magnitude_b) in enumerate(zip(operation_bn.unbind(1), magnitude_bn.unbind(1), strict=True)):
-        if step and (blends or Op.Contrast in tables):
-            sees_pixels_b = torch.zeros_like(operation_b, dtype=torch.bool)
-            for op in (*blends, Op.Contrast):
-                sees_pixels_b |= operation_b == op
-            images = update_rows(sees_pixels_b, look_up, images, table)
+        if step and sees_pixels:
+            sees_pixels_b = functools.reduce(torch.logical_or, [operation_b == op for op in sees_pixels])
+            images = rows.update_rows(sees_pixels_b, look_up, images, table)
             table = torch.where(sees_pixels_b[:, None, None], identity, table)
-        for op, blend in blends.items():
-            images = update_rows(operation_b == op, blend, images, magnitude_b)
-        for op, function in tables.items():
-            pixels = (images, inside_b1hw) if op in _MEASURES else ()
-            table = update_rows(operation_b == op, function, table, magnitude_b, *pixels)
+        for op, which in rows.split_rows(operation_b, operations).items():
+            if op in _BLENDS:
+                images = rows.update_rows(which, _BLENDS[op], images, magnitude_b)
+            else:
+                pixels = (images, inside_b1hw) if op in _MEASURES else ()
+                table = rows.update_rows(which, _TABLES[op], table, magnitude_b, *pixels)
     return images, table
 
 
 def look_up(images: Tensor, table: Tensor) -> Tensor:
     """Each pixel's entry in its image's and channel's table, in the table's type."""
-    return table.gather(2, images.flatten(2).long()).view_as(images)
+    pixels_bcn, values_bcn = images.flatten(2), table.new_empty(*images.shape[:2], images[0, 0].numel())
+    # A CPU's cache holds the indices of 32 images, eight times the images' bytes, but not those of a batch.
+    at_once = 32 if rows.on_host(images) else len(images)
+    for some in zip(*(x.split(at_once) for x in (table, pixels_bcn, values_bcn)), strict=True):
+        torch.gather(some[0], 2, some[1].long(), out=some[2])
+    return values_bcn.view_as(images)
 
 
 def _to_uint8(values: Tensor) -> Tensor:
@@ -106,17 +112,19 @@ def _auto_contrast(table, _magnitude, images, inside):
 def _equalize(table, _magnitude, images, inside):
     # Pillow's scheme: the brightest value that occurs does not count, and a step of 0 leaves the channel as it is.
     histogram = _histogram(table, images, inside)
-    cumulative = histogram.cumsum(2)
-    brightest = histogram.gather(2, cumulative.argmax(2, keepdim=True))
-    step = (cumulative[:, :, -1:] - brightest) // 255
-    equalized = ((cumulative - histogram + step // 2) // step.clamp(min=1)).clamp(0, 255).to(torch.uint8)
+    cumulative = histogram.cumsum(2, dtype=torch.int32)
+    total = cumulative[:, :, -1:]
+    brightest = histogram.gather(2, (cumulative < total).sum(2, keepdim=True))
+    step = (total - brightest) // 255
+    # A quotient of whole numbers below 2^24: cut after the rounding to float32, it is the whole division's.
+    equalized = _to_uint8((cumulative - histogram + step // 2) / step.clamp(min=1))
     return torch.where(step == 0, table, equalized.gather(2, table.long()))
 
 
 def _histogram(table, images, inside):
-    """Of the images as the table leaves them: pixels are counted as they are, then the counts are moved. int64."""
-    counts = torch.zeros(table.shape, dtype=torch.int64, device=table.device)
-    weight = inside.flatten(2).long().expand(-1, 3, -1)
+    """Of the images as the table leaves them: pixels are counted as they are, then the counts are moved. int32."""
+    counts = torch.zeros(table.shape, dtype=torch.int32, device=table.device)
+    weight = inside.flatten(2).int().expand(-1, 3, -1)
     counts.scatter_add_(2, images.flatten(2).long(), weight)
     return torch.zeros_like(counts).scatter_add_(2, table.long(), counts)
 

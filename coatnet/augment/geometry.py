@@ -5,6 +5,7 @@ crop. It acts as though the crop had been cut out first: beyond the crop is blac
 holds. Coordinates are of pixel centres; boxes are (left, top, width, height) in whole source pixels.
 """
 
+import functools
 import math
 
 import torch
@@ -50,7 +51,9 @@ def inside_box(box_b4: Tensor, height: int, width: int) -> Tensor:
     left, top, w, h = (side[:, None] for side in box_b4.unbind(1))
     x, y = torch.arange(width, device=box_b4.device), torch.arange(height, device=box_b4.device)
     in_x, in_y = (x >= left) & (x < left + w), (y >= top) & (y < top + h)
-    return (in_y[:, :, None] & in_x[:, None, :]).unsqueeze(1)
+    # As bytes: a CPU has vector code for these, not for bool.
+    inside = in_y.view(torch.uint8)[:, :, None] & in_x.view(torch.uint8)[:, None, :]
+    return inside.view(torch.bool).unsqueeze(1)
 
 
 def policy_map(operation_bn: Tensor, magnitude_bn: Tensor, image_size: int) -> Tensor:
@@ -62,19 +65,16 @@ def policy_map(operation_bn: Tensor, magnitude_bn: Tensor, image_size: int) -> T
     Returns:
         B x 2 x 3: source = map[:, :, :2] @ output + map[:, :, 2], in pixels from the centre of the output.
     """
-    composed = None
-    for op, magnitude in zip(operation_bn.unbind(1), magnitude_bn.unbind(1), strict=True):
-        angle = torch.deg2rad(torch.where(op == Op.Rotate, magnitude, 0))
-        cos, sin = angle.cos(), angle.sin()
-        shear_x, shear_y = torch.where(op == Op.ShearX, magnitude, 0), torch.where(op == Op.ShearY, magnitude, 0)
-        move_x = torch.where(op == Op.TranslateX, magnitude, 0).trunc()
-        move_y = torch.where(op == Op.TranslateY, magnitude, 0).trunc()
-        half = image_size / 2
-        step = torch.stack(
-            [cos, shear_x - sin, shear_x * half - move_x, shear_y + sin, cos, shear_y * half - move_y], 1
-        ).view(-1, 2, 3)
-        composed = step if composed is None else _compose(composed, step)
-    return composed
+    angle = torch.deg2rad(torch.where(operation_bn == Op.Rotate, magnitude_bn, 0))
+    cos, sin = angle.cos(), angle.sin()
+    shear_x, shear_y, move_x, move_y = (
+        torch.where(operation_bn == op, magnitude_bn, 0) for op in (Op.ShearX, Op.ShearY, Op.TranslateX, Op.TranslateY)
+    )
+    half = image_size / 2
+    x = [cos, shear_x - sin, shear_x * half - move_x.trunc()]
+    y = [shear_y + sin, cos, shear_y * half - move_y.trunc()]
+    steps = torch.stack(x + y, 2).unflatten(2, (2, 3)).unbind(1)
+    return functools.reduce(_compose, steps)
 
 
 def _compose(outer_b23: Tensor, inner_b23: Tensor) -> Tensor:
@@ -137,23 +137,22 @@ def _sample_axes(images: Tensor, box_b4: Tensor, flip_b: Tensor, offset: Tensor,
     at_b2s = at_b2s.clamp(first_b2, first_b2 + count_b2 - 1)
     if interpolation == "nearest":
         at_b2s = at_b2s.round()
-    x_bs, y_bs = at_b2s.unbind(1)
-    return _transpose(_sample_rows(_transpose(_sample_rows(images, y_bs)), x_bs))
+    above_b2s = at_b2s.floor()
+    part_b2s = at_b2s - above_b2s
+    tap_b2s2 = torch.stack([above_b2s, above_b2s + 1], 3).int()
+    weight_b2s2 = torch.stack([1 - part_b2s, part_b2s], 3)
+    rows_of_x, rows_of_y = zip(tap_b2s2.unbind(1), weight_b2s2.unbind(1), strict=True)
+    return _transpose(_sum_rows(_transpose(_sum_rows(images, *rows_of_y)), *rows_of_x))
 
 
-def _sample_rows(x_bchw: Tensor, at_bs: Tensor) -> Tensor:
-    """B x C x S x W: the rows at the heights `at_bs`, between two rows their weighted sum."""
+def _sum_rows(x_bchw: Tensor, row_bs2: Tensor, weight_bs2: Tensor) -> Tensor:
+    """B x C x S x W: for each of S a weighted sum of two rows; one with a weight of 0 may be below the image."""
     b, c, height, width = x_bchw.shape
-    above_bs = at_bs.floor()
-    part_bs = at_bs - above_bs
-    tap_bs2 = torch.stack([above_bs, (above_bs + 1).clamp(max=height - 1)], 2).int()
-    weight_bs2 = torch.stack([1 - part_bs, part_bs], 2)
-    first_row = torch.arange(b * c, dtype=torch.int32).view(b, c, 1, 1) * height
+    row_bs2 = row_bs2.clamp(max=height - 1)
+    first_row = torch.arange(0, b * c * height, height, dtype=torch.int32).view(b, c, 1, 1)
+    row, weight = row_bs2[:, None] + first_row, weight_bs2[:, None].expand(-1, c, -1, -1)
     return embedding_bag(  # the one operation that adds weighted rows in a single pass
-        (tap_bs2[:, None] + first_row).view(-1, 2),
-        x_bchw.reshape(-1, width),
-        per_sample_weights=weight_bs2[:, None].expand(-1, c, -1, -1).reshape(-1, 2),
-        mode="sum",
+        row.view(-1, 2), x_bchw.reshape(-1, width), per_sample_weights=weight.reshape(-1, 2), mode="sum"
     ).view(b, c, -1, width)
 
 

@@ -55,7 +55,7 @@ def integer(bits: Tensor, count: int | Tensor) -> Tensor:
     return (bits * count) >> BITS  # in whole numbers: a float32 product could round up to `count` itself
 
 
-def beta(bits_2: Tensor, alpha: float) -> Tensor:
+def beta(bits_2: Tensor, alpha: float | Tensor) -> Tensor:
     """Beta(alpha, alpha) for any alpha > 0, from two draws in the last axis and without rejection.
 
     Devroye 1996, "Random variate generation in one line of code": a symmetric beta is a Student t with 2 alpha

@@ -1,6 +1,6 @@
 """What differs between a CPU and a GPU: whether to look at the drawn values before working on the images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -11,14 +11,29 @@ def on_host(x: Tensor) -> bool:
     return x.device.type == "cpu"
 
 
-def update_rows(rows_b: Tensor, function: Callable[..., Tensor], x: Tensor, *arguments: Tensor) -> Tensor:
-    """`x`, with `function(x, *arguments)` in the rows where `rows_b` is true; may write into `x`.
+def split_rows(codes_b: Tensor, codes: Iterable[int]) -> dict[int, Tensor]:
+    """The rows of each code, for `update_rows`: their numbers on a CPU, where codes without rows are left out."""
+    if not on_host(codes_b):
+        return {code: codes_b == code for code in codes}
+    rows = {code: [] for code in codes}
+    for row, code in enumerate(codes_b.tolist()):
+        if code in rows:
+            rows[code].append(row)
+    return {code: torch.tensor(numbers) for code, numbers in rows.items() if numbers}
+
+
+def update_rows(rows: Tensor, function: Callable[..., Tensor], x: Tensor, *arguments: Tensor) -> Tensor:
+    """`x`, with `function(x, *arguments)` in the given rows; may write into `x`.
 
     A CPU works on these rows alone; a GPU works on all rows and picks.
+
+    Args:
+        rows: which rows, B bool; or their numbers, int64, on a CPU.
     """
     if not on_host(x):
-        return torch.where(rows_b.view(-1, *[1] * (x.ndim - 1)), function(x, *arguments), x)
-    index = rows_b.nonzero().squeeze(1)
-    if len(index):
-        x.index_copy_(0, index, function(*(a.index_select(0, index) for a in (x, *arguments))))
+        return torch.where(rows.view(-1, *[1] * (x.ndim - 1)), function(x, *arguments), x)
+    if rows.dtype == torch.bool:
+        rows = rows.nonzero().squeeze(1)
+    if len(rows):
+        x.index_copy_(0, rows, function(*(a.index_select(0, rows) for a in (x, *arguments))))
     return x
