@@ -89,7 +89,7 @@ def our_batches(images, size, batches, args, device) -> Iterator:
     images = images.to(device)
     for step in range(batches):
         index = torch.randint(len(images), (args.batch_size,), device=device)
-        yield augment(images[index], index % CLASSES, epoch=0, step=step)
+        yield augment(images.index_select(0, index), index % CLASSES, epoch=0, step=step)
 
 
 def kornia_batches(images, size, batches, args, device) -> Iterator:
@@ -107,7 +107,7 @@ def kornia_batches(images, size, batches, args, device) -> Iterator:
     images = images.to(device)
     for step in range(batches):
         index = torch.randint(len(images), (args.batch_size,), device=device)
-        x, labels = recipe(images[index].float() / 255), index % CLASSES
+        x, labels = recipe(images.index_select(0, index).float() / 255), index % CLASSES
         yield mixes[step % 2](x, labels) if step % 4 < 2 else (x, labels)
 
 
