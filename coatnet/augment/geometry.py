@@ -169,15 +169,15 @@ def _sample_map(
     images: Tensor, box_b4: Tensor, flip_b: Tensor, map_b23: Tensor, offset: Tensor, fill: Tensor, interpolation: str
 ) -> Tensor:
     scale_b2, centre_b2 = _to_source(box_b4, flip_b, len(offset))
-    grid, outside = [], False
-    for axis, pixels in enumerate((images.shape[3], images.shape[2])):
-        along_x, along_y, start = (scale_b2[:, axis, None] * map_b23[:, axis]).unbind(1)
-        columns = along_x[:, None] * offset + (start + centre_b2[:, axis])[:, None]
-        at = columns[:, None, :] + (along_y[:, None] * offset)[:, :, None]  # B x S x S
-        first = box_b4[:, axis].view(-1, 1, 1)
-        nearest = at.clamp(first, first + box_b4[:, axis + 2].view(-1, 1, 1) - 1)
-        outside = (at.sub_(nearest).abs_() > 0.5) | outside
-        grid.append(nearest.mul_(2 / pixels).add_(1 / pixels - 1))
-    grid[0].masked_fill_(outside, 3)  # where grid_sample finds zeros
-    fill = fill.view(1, -1, 1, 1)
-    return grid_sample(images - fill, torch.stack(grid, -1), mode=interpolation, align_corners=False).add_(fill)
+    along_x_b21, along_y_b21, start_b21 = (scale_b2[:, :, None] * map_b23).split(1, 2)
+    columns_b2s = along_x_b21 * offset + (start_b21 + centre_b2[:, :, None])
+    at_b2ss = columns_b2s[:, :, None, :] + (along_y_b21 * offset)[:, :, :, None]
+    first_b211, count_b211 = box_b4[:, :, None, None].split(2, 1)
+    nearest_b2ss = at_b2ss.clamp(first_b211, first_b211 + count_b211 - 1)
+    beyond_x, beyond_y = at_b2ss.sub_(nearest_b2ss).abs_().unbind(1)
+    grid_x, grid_y = nearest_b2ss.unbind(1)
+    for grid, pixels in ((grid_x, images.shape[3]), (grid_y, images.shape[2])):
+        grid.mul_(2 / pixels).add_(1 / pixels - 1)
+    grid_x.masked_fill_(torch.maximum(beyond_x, beyond_y) > 0.5, 3)  # where grid_sample finds zeros
+    fill, grid_bss2 = fill.view(1, -1, 1, 1), nearest_b2ss.permute(0, 2, 3, 1)
+    return grid_sample(images - fill, grid_bss2, mode=interpolation, align_corners=False).add_(fill)
