@@ -15,7 +15,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 from tqdm import tqdm
 
 from ..errors import UserError
@@ -111,6 +110,8 @@ def _decode(archive: Archive, items: list[Item], sources: dict[bytes, list[Item]
 
 def _decode_block(archive: Path, files: list[tuple[str, bytes]], out_bchw: Tensor) -> np.ndarray:
     """Decodes into `out_bchw`; returns the sums and the sums of squares of each channel's pixels, 2 x 3."""
+    from torchvision.io import ImageReadMode, decode_jpeg  # a second to import, and the other stages decode nothing
+
     images_chw = []
     for member, content in files:
         try:

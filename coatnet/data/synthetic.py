@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.io import encode_jpeg
 from tqdm import tqdm
 
 from ..files import atomic_write
@@ -66,6 +65,8 @@ def write_synthetic(params: SyntheticParams, target: str | Path) -> None:
 
 def _members(params: SyntheticParams, progress: tqdm) -> Iterator[tuple[str, bytes]]:
     """Names and contents, in the order of names."""
+    from torchvision.io import encode_jpeg  # a second to import, and `coatnet.data` is imported by every stage
+
     generator = torch.Generator().manual_seed(params.seed)
     wnids = [f"s{label:08d}" for label in range(params.classes)]
     annotations = []
