@@ -142,11 +142,11 @@ def _sample_axes(images: Tensor, box_b4: Tensor, flip_b: Tensor, offset: Tensor,
     tap_b2s2 = torch.stack([above_b2s, above_b2s + 1], 3).int()
     weight_b2s2 = torch.stack([1 - part_b2s, part_b2s], 3)
     rows_of_x, rows_of_y = zip(tap_b2s2.unbind(1), weight_b2s2.unbind(1), strict=True)
-    return _transpose(_sum_rows(_transpose(_sum_rows(images, *rows_of_y)), *rows_of_x))
+    return _sum_rows(_transpose(_sum_rows(_transpose(images), *rows_of_x)), *rows_of_y)
 
 
 def _sum_rows(x_bchw: Tensor, row_bs2: Tensor, weight_bs2: Tensor) -> Tensor:
-    """B x C x S x W: for each of S a weighted sum of two rows; one with a weight of 0 may be below the image."""
+    """B x C x S x W: for each of S a weighted sum of two rows. One with a weight of 0 may be below the image."""
     b, c, height, width = x_bchw.shape
     row_bs2 = row_bs2.clamp(max=height - 1)
     first_row = torch.arange(0, b * c * height, height, dtype=torch.int32).view(b, c, 1, 1)
@@ -161,7 +161,7 @@ def _transpose(x_bchw: Tensor) -> Tensor:
     b, c, height, width = x_bchw.shape
     # Each matrix as the channels of one pixel: shuffling those is the transposing copy that is vectorised, four times
     # as quick as `mT.contiguous()`.
-    pixels = x_bchw.view(1, b * c, 1, height * width).permute(0, 3, 1, 2)
+    pixels = x_bchw.reshape(1, b * c, 1, height * width).permute(0, 3, 1, 2)
     return torch.channel_shuffle(pixels, height).permute(0, 2, 3, 1).view(b, c, width, height)
 
 
