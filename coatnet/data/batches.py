@@ -46,7 +46,7 @@ class Batches:
         for step in range(len(self)):
             start = step * self.batch_size + self.rank * share
             chosen = order[start : start + share]
-            yield step, self.images[chosen], self.labels[chosen]
+            yield step, self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
 
 
 def _permutation(n: int, seed: int, epoch: int) -> Tensor:
