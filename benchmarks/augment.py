@@ -2,21 +2,24 @@
 
     python -m benchmarks.augment --archive data/archive.zip
 
-torchvision starts from JPEG files in memory, as its users do; ours and kornia from the decoded images, as this
-project keeps them. All end in a batch on the device. The ratio is to torchvision's.
+torchvision starts from JPEG files in memory, as its users do: opened with Pillow, as its `ImageFolder` does, or decoded
+to tensors. Ours and kornia start from the decoded images, as this project keeps them. All end in a batch on the device.
 """
 
 import argparse
+import io
 import platform
 import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import kornia.augmentation as K
 import torch
 import torchvision
 from kornia.augmentation.auto import AutoAugment
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
@@ -40,14 +43,23 @@ def jpegs(archive: str | None, count: int) -> list[Tensor]:
 
 
 class Jpegs(Dataset):
-    def __init__(self, files: list[Tensor], count: int, transform: Callable):
-        self.files, self.count, self.transform = files, count, transform
+    """`count` samples from `files`, each opened with Pillow or decoded to a tensor, then transformed."""
+
+    def __init__(self, files: list[Tensor], count: int, transform: Callable, pillow: bool):
+        self.files = [file.numpy().tobytes() for file in files] if pillow else files
+        self.count, self.transform, self.pillow = count, transform, pillow
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, i: int):
-        return self.transform(decode_jpeg(self.files[i % len(self.files)], ImageReadMode.RGB)), i % CLASSES
+        file = self.files[i % len(self.files)]
+        if self.pillow:
+            with Image.open(io.BytesIO(file)) as opened:
+                image = opened.convert("RGB")
+        else:
+            image = decode_jpeg(file, ImageReadMode.RGB)
+        return self.transform(image), i % CLASSES
 
 
 class Collate:
@@ -60,18 +72,19 @@ class Collate:
         return self.mix(*default_collate(samples))
 
 
-def torchvision_batches(files, size, batches, args, device) -> Iterator:
+def torchvision_batches(files, size, batches, args, device, pillow=False) -> Iterator:
     transform = v2.Compose(
         [
             v2.RandomResizedCrop(size, antialias=True),
             v2.RandomHorizontalFlip(),
             v2.AutoAugment(interpolation=v2.InterpolationMode.BILINEAR),
+            v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize(MEAN, STD),
             v2.RandomErasing(0.25),
         ]
     )
-    data = Jpegs(files, batches * args.batch_size, transform)
+    data = Jpegs(files, batches * args.batch_size, transform, pillow)
     loader = DataLoader(
         data,
         args.batch_size,
@@ -160,18 +173,21 @@ def main() -> None:
     print(f"{name}; {args.workers} workers; batch {args.batch_size}; {(args.archive and 'real') or 'made-up'} images;")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}\n")
     bandwidth = copy_bytes_per_second(device) if device.type == "cuda" else None
-    print("| output | augmentation | images/s | ratio |" + (" GB/s | of a copy's |" if bandwidth else ""))
-    print("|---|---|---:|---:|" + ("---:|---:|" if bandwidth else ""))
+    columns = ["output", "augmentation", "images/s", "of Pillow's", "of tensors'"]
+    columns += ["GB/s", "of a copy's"] if bandwidth else []
+    print(f"| {' | '.join(columns)} |\n|---|---|{'---:|' * (len(columns) - 2)}")
+    contenders = (
+        ("torchvision v2, DataLoader, Pillow", partial(torchvision_batches, pillow=True), files),
+        ("torchvision v2, DataLoader, tensors", torchvision_batches, files),
+        ("kornia", kornia_batches, images),
+        ("this project", our_batches, images),
+    )
     for size in args.size:
-        baseline = None
-        for label, make, source in (
-            ("torchvision v2, DataLoader", torchvision_batches, files),
-            ("kornia", kornia_batches, images),
-            ("this project", our_batches, images),
-        ):
-            speed = images_per_second(make(source, size, batches, args, device), device)
-            baseline = baseline or speed
-            row = f"| {size} px | {label} | {speed:,.0f} | {speed / baseline:.1f} |"
+        speeds = []
+        for label, make, source in contenders:
+            speeds.append(speed := images_per_second(make(source, size, batches, args, device), device))
+            ratios = " | ".join(f"{speed / baseline:.1f}" for baseline in speeds[:2])
+            row = f"| {size} px | {label} | {speed:,.0f} | {ratios} |" + (" |" if len(speeds) == 1 else "")
             if bandwidth:  # the least that must move: the source read once, the output written once
                 moved = speed * (images[0].numel() + 3 * size**2 * 4)
                 row += f" {moved / 1e9:,.0f} | {moved / bandwidth:.1%} |"

@@ -15,7 +15,6 @@ times 3), and beside it a plain copy's.
 """
 
 import argparse
-import io
 import itertools
 import platform
 import statistics
@@ -29,9 +28,8 @@ import timm.data
 import timm.loss
 import timm.optim
 import torch
-from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from coatnet import create_model, load_params
@@ -39,7 +37,7 @@ from coatnet.data import Shards
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import World
 
-from .augment import CLASSES, MEAN, STD, copy_bytes_per_second, jpegs, torchvision_batches
+from .augment import CLASSES, MEAN, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
 from .models import hardware, peak_memory, seconds
 
 Step = Callable[[], None]
@@ -76,20 +74,6 @@ def plain(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.M
     return model, step
 
 
-class Pictures(Dataset):
-    """JPEGs opened with Pillow, as timm does."""
-
-    def __init__(self, files: list[Tensor], count: int, transform: Callable):
-        self.files, self.count, self.transform = [file.numpy().tobytes() for file in files], count, transform
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, i: int):
-        with Image.open(io.BytesIO(self.files[i % len(self.files)])) as image:
-            return self.transform(image.convert("RGB")), i % CLASSES
-
-
 def like_timm(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
     cuda = device.type == "cuda"
     model = timm.create_model("convnext_atto", num_classes=CLASSES).to(device, memory_format=torch.channels_last)
@@ -99,7 +83,7 @@ def like_timm(args, params, device: torch.device, files: list[Tensor]) -> tuple[
     )
     mixup = timm.data.Mixup(0.2, 0.2, prob=0.5, label_smoothing=0.1, num_classes=CLASSES)
     criterion = timm.loss.SoftTargetCrossEntropy()
-    data = Pictures(files, args.most_steps * args.batch_size, transform)
+    data = Jpegs(files, args.most_steps * args.batch_size, transform, pillow=True)
     loader: Iterator = iter(DataLoader(data, args.batch_size, num_workers=args.workers, pin_memory=cuda))
 
     def step() -> None:
