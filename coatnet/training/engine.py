@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,6 +29,7 @@ from .processes import World
 from .progress import fingerprint, load_progress, save_progress
 
 NEVER = 2**62  # a step that no run reaches
+BACKWARD = 1.4  # peak memory of a step, over what its forward pass keeps: measured with the table model on a CPU
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Trainer:
         """
         train = self.params.train
         first_epoch, first_step = self._resume()
+        if self.world.device.type == "cpu":
+            self._check_memory()
         with _signals() as stop:
             for epoch in range(first_epoch, train.epochs):
                 self._start_epoch(epoch)
@@ -178,6 +182,37 @@ class Trainer:
         loss = F.cross_entropy(logits_bk, targets_bk)
         (loss / self.params.train.accumulation).backward()
         return loss.detach(), logits_bk.detach(), targets_bk
+
+    def _check_memory(self) -> None:
+        """Refuses a batch that this machine cannot hold: the kernel would kill the process without a word."""
+        train, stored = self.params.train, {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            stored[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        size = max(self.params.train.image_size_at(e, self.params.model.image_size) for e in range(train.epochs))
+        x_bchw = torch.zeros(2, 3, size, size).contiguous(memory_format=torch.channels_last)
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            self.model.eval()(x_bchw)
+        weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
+        an_image = BACKWARD * max(1, sum(stored.values()) - weights) / 2
+        part = train.batch_size // (self.world.size * train.accumulation)
+        free = psutil.virtual_memory().available / self.world.size
+        if an_image * part < free:
+            return
+        fitting = [n for n in range(1, part) if part % n == 0 and an_image * n < free]
+        advice = (
+            f"{fitting[-1]} fit: add -S train.accumulation={train.accumulation * part // fitting[-1]}, which keeps "
+            "train.batch_size"
+            if fitting
+            else "lower model.image_size or the model's dims"
+        )
+        raise UserError(
+            f"{part} images a step need about {an_image * part / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are "
+            f"free: {advice}"
+        )
 
     def _memory_advice(self, images: Tensor, labels: Tensor) -> str:
         """Tries ever smaller parts of the batch that did not fit, and says which one does."""

@@ -181,6 +181,20 @@ def test_too_little_memory_says_which_batch_fits(tiny, train, monkeypatch, accum
         train(tiny(train__accumulation=accumulation))
 
 
+@pytest.mark.parametrize(
+    ("free", "sentence"),
+    [
+        (4e6, r"16 images a step need about .* GB of memory, but 0.0 GB are free: 8 fit: add -S train.accumulation=2"),
+        (1e4, r"are free: lower model.image_size or the model's dims"),
+    ],
+)
+def test_a_machine_with_too_little_memory_says_so_before_the_kernel_kills(tiny, train, monkeypatch, free, sentence):
+    memory = type("Memory", (), {"available": free})
+    monkeypatch.setattr(engine.psutil, "virtual_memory", lambda: memory)
+    with pytest.raises(UserError, match=sentence):
+        train(tiny())
+
+
 def test_other_errors_are_not_taken_for_little_memory(tiny, train, monkeypatch):
     def broken(self, *args, **kwargs):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
