@@ -44,6 +44,15 @@ def real_cut() -> Path:
     return REAL_CUT
 
 
+@pytest.fixture
+def one_thread():
+    """Small tensors are quicker so, and sums come out in one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in items:

@@ -116,16 +116,20 @@ class Display:
                 return
             rate = self.batch / self.startup_seconds
         self.warned = True
+        self.say(self.days_advice(rate))
+
+    def days_advice(self, rate: float) -> str:
+        """Where `rate` images a second make what remains more than a day's work: how much, and what to type instead."""
         seconds = (self.total - self.done) / rate
         if seconds < DAY:
-            return
+            return ""
         model, epoch_images = self.params.model, self.steps * self.batch
         unit = model.total_stride if model.name == "coatnet" else 32
         size = min(model.image_size, -(-32 // unit) * unit)
         epochs = int(3600 * rate * (model.image_size / size) ** 2 / epoch_images)
-        self.say(
-            f"At {rate:.0f} images/s this run takes about {seconds / DAY:.1f} days here. For a first result within an "
-            f"hour or so:\n  dvc exp run -S model.image_size={size} "
+        return (
+            f"At about {rate:,.{0 if rate >= 10 else 1}f} images/s this run takes {seconds / DAY:.1f} days here; for a "
+            f"first result within an hour or so: dvc exp run -S model.image_size={size} "
             f"-S train.epochs={min(max(1, epochs), self.params.train.epochs)}"
         )
 

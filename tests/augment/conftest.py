@@ -7,11 +7,8 @@ from torchvision.io import ImageReadMode, decode_jpeg
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _one_thread(one_thread):
+    """Small tensors: a second thread only adds noise."""
 
 
 def synthetic_images() -> torch.Tensor:
