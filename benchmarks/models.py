@@ -21,7 +21,7 @@ from coatnet import create_model, load_params
 from stages.summary import read_overrides
 
 # Ours (params.yaml's defaults, or a preset) and timm's nearest. convnext_atto is as large as the table's model.
-PAIRS = {"table": "convnext_atto"} | {f"coatnet_{size}": f"coatnet_{size}_224" for size in range(5)}
+PAIRS = {"table": "convnext_atto"} | {f"paper-coatnet-{size}": f"coatnet_{size}_224" for size in range(5)}
 
 
 def training_step(
