@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from ..errors import UserError
 from ..params import AugmentParams
-from .colour import apply_colour, look_up
+from .colour import apply_colour
 from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
 from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, erase, mix
 from .policy import Policy
@@ -97,18 +97,18 @@ class BatchAugment:
 
         box_b4 = draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width)
         flip_b = uniform(bits["flip"][:, 0]) < params.flip
-        map_b23 = None
         if self._policy:
             if self._policy.operation_rk.device != device:
                 self._policy = self._policy.to(device)
             operation_bn, magnitude_bn = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
             inside_b1hw = inside_box(box_b4, height, width)
             images_bchw, table = apply_colour(images_bchw, operation_bn, magnitude_bn, inside_b1hw, self._operations)
-            x = look_up(images_bchw, self._normalise(table))
             map_b23 = policy_map(operation_bn, magnitude_bn, size)
         else:
-            x = self._normalise(images_bchw)
-        x = sample(x, box_b4, flip_b, map_b23, size, self._normalise.black, params.interpolation)
+            table = torch.arange(256, device=device).expand(b, 3, 256)
+            map_b23 = torch.eye(2, 3, device=device).expand(b, 2, 3)
+        table, black = self._normalise(table), self._normalise.black
+        x = sample(images_bchw, table, box_b4, flip_b, map_b23, size, black, params.interpolation)
 
         erasing, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
         if erasing:

@@ -42,6 +42,7 @@ def apply_colour(
     for step, (operation_b, magnitude_b) in enumerate(zip(operation_bn.unbind(1), magnitude_bn.unbind(1), strict=True)):
         if step and sees_pixels:
             sees_pixels_b = functools.reduce(torch.logical_or, [operation_b == op for op in sees_pixels])
+            sees_pixels_b &= (table != identity).flatten(1).any(1)
             images = rows.update_rows(sees_pixels_b, look_up, images, table)
             table = torch.where(sees_pixels_b[:, None, None], identity, table)
         for op, which in rows.split_rows(operation_b, operations).items():
@@ -64,7 +65,7 @@ def look_up(images: Tensor, table: Tensor) -> Tensor:
 
 
 def _to_uint8(values: Tensor) -> Tensor:
-    return values.clamp(0, 255).to(torch.uint8)  # cut, not rounded, as torchvision does
+    return values.clamp_(0, 255).to(torch.uint8)  # cut, not rounded, as torchvision does
 
 
 def _column(magnitude_b: Tensor, like: Tensor) -> Tensor:
@@ -140,7 +141,7 @@ def _grey(images: Tensor) -> Tensor:
 
 def _colour(images, magnitude):
     factor = _column(magnitude, images)
-    return _to_uint8(images * (1 + factor) - _grey(images) * factor)
+    return _to_uint8((images * (1 + factor)).sub_(_grey(images).mul_(factor)))
 
 
 def _sharpness(images, magnitude):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .colour import apply_colour, look_up
+from .colour import apply_colour
 from .geometry import policy_map, sample
 from .policy import Op, magnitudes
 
@@ -30,7 +30,7 @@ def _apply(image_chw: Tensor, op: Op, values_n: Tensor, interpolation: str) -> T
     size, n = image_chw.shape[1], len(values_n)
     operation_n1, magnitude_n1 = torch.full((n, 1), int(op)), values_n[:, None]
     images, inside = image_chw.expand(n, -1, -1, -1), torch.ones(n, 1, *image_chw.shape[1:], dtype=torch.bool)
-    x = look_up(*apply_colour(images, operation_n1, magnitude_n1, inside)).float()
+    images, table = apply_colour(images, operation_n1, magnitude_n1, inside)
     box_n4, flip_n = torch.tensor([[0, 0, image_chw.shape[2], size]]).expand(n, 4), torch.zeros(n, dtype=torch.bool)
     map_n23 = policy_map(operation_n1, magnitude_n1, size)
-    return sample(x, box_n4, flip_n, map_n23, size, torch.zeros(3), interpolation).round().byte()
+    return sample(images, table.float(), box_n4, flip_n, map_n23, size, torch.zeros(3), interpolation).round().byte()

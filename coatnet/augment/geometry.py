@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, grid_sample
 
 from . import rows
+from .colour import look_up
 from .policy import Op
 from .random import integer, uniform
 
@@ -85,40 +86,39 @@ def _compose(outer_b23: Tensor, inner_b23: Tensor) -> Tensor:
 
 def sample(
     images_bchw: Tensor,
+    table_bcv: Tensor,
     box_b4: Tensor,
     flip_b: Tensor,
-    map_b23: Tensor | None,
+    map_b23: Tensor,
     image_size: int,
     fill: Tensor,
     interpolation: str = "bilinear",
 ) -> Tensor:
-    """Crop, resize, flip and the policy's map in one sampling.
+    """Look-up, crop, resize, flip and the policy's map in one sampling.
 
     There is no antialiasing: an output of less than half the crop's size skips pixels.
 
     Args:
-        images_bchw: float32.
+        images_bchw: uint8.
+        table_bcv: float32, B x 3 x 256: what each value becomes before it is sampled.
         box_b4: crops, as `draw_crop` gives them.
         flip_b: bool, mirror left and right.
-        map_b23: of `policy_map`; None is the identity.
+        map_b23: of `policy_map`.
         fill: 3 values, what is beyond the crop.
 
     Returns:
-        B x 3 x image_size x image_size.
+        float32, B x 3 x image_size x image_size.
     """
+    arguments = (images_bchw, table_bcv, box_b4, flip_b, map_b23)
     offset = torch.arange(image_size, device=images_bchw.device) - (image_size - 1) / 2
-    identity_23 = torch.eye(2, 3, device=images_bchw.device)
-    if map_b23 is None:
-        map_b23 = identity_23.expand(len(images_bchw), 2, 3)
+    if not rows.on_host(images_bchw):
+        return _sample_map(*arguments, offset, fill, interpolation)
+    x = _sample_axes(images_bchw, table_bcv, box_b4, flip_b, offset, interpolation)
+    moved_b = (map_b23 != torch.eye(2, 3)).flatten(1).any(1)
 
     def sample_map(_, *arguments):
         return _sample_map(*arguments, offset, fill, interpolation)
 
-    arguments = (images_bchw, box_b4, flip_b, map_b23)
-    if not rows.on_host(images_bchw):
-        return sample_map(None, *arguments)
-    x = _sample_axes(images_bchw, box_b4, flip_b, offset, interpolation)
-    moved_b = (map_b23 != identity_23).flatten(1).any(1)
     return rows.update_rows(moved_b, sample_map, x, *arguments)
 
 
@@ -129,7 +129,7 @@ def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor,
     return sign_b2 * count_b2 / image_size, first_b2 + (count_b2 - 1) / 2
 
 
-def _sample_axes(images: Tensor, box_b4: Tensor, flip_b: Tensor, offset: Tensor, interpolation: str) -> Tensor:
+def _sample_axes(images, table, box_b4, flip_b, offset, interpolation) -> Tensor:
     """Without a map: one axis after the other, on a CPU many times quicker than `grid_sample`."""
     scale_b2, centre_b2 = _to_source(box_b4, flip_b, len(offset))
     first_b2, count_b2 = box_b4[:, :, None].split(2, 1)
@@ -142,7 +142,8 @@ def _sample_axes(images: Tensor, box_b4: Tensor, flip_b: Tensor, offset: Tensor,
     tap_b2s2 = torch.stack([above_b2s, above_b2s + 1], 3).int()
     weight_b2s2 = torch.stack([1 - part_b2s, part_b2s], 3)
     rows_of_x, rows_of_y = zip(tap_b2s2.unbind(1), weight_b2s2.unbind(1), strict=True)
-    return _sum_rows(_transpose(_sum_rows(_transpose(images), *rows_of_x)), *rows_of_y)
+    x_bcwh = look_up(_transpose(images), table)  # while it is bytes it is quick to transpose
+    return _sum_rows(_transpose(_sum_rows(x_bcwh, *rows_of_x)), *rows_of_y)
 
 
 def _sum_rows(x_bchw: Tensor, row_bs2: Tensor, weight_bs2: Tensor) -> Tensor:
@@ -165,9 +166,7 @@ def _transpose(x_bchw: Tensor) -> Tensor:
     return torch.channel_shuffle(pixels, height).permute(0, 2, 3, 1).view(b, c, width, height)
 
 
-def _sample_map(
-    images: Tensor, box_b4: Tensor, flip_b: Tensor, map_b23: Tensor, offset: Tensor, fill: Tensor, interpolation: str
-) -> Tensor:
+def _sample_map(images, table, box_b4, flip_b, map_b23, offset, fill, interpolation) -> Tensor:
     scale_b2, centre_b2 = _to_source(box_b4, flip_b, len(offset))
     along_x_b21, along_y_b21, start_b21 = (scale_b2[:, :, None] * map_b23).split(1, 2)
     columns_b2s = along_x_b21 * offset + (start_b21 + centre_b2[:, :, None])
@@ -179,5 +178,6 @@ def _sample_map(
     for grid, pixels in ((grid_x, images.shape[3]), (grid_y, images.shape[2])):
         grid.mul_(2 / pixels).add_(1 / pixels - 1)
     grid_x.masked_fill_(torch.maximum(beyond_x, beyond_y) > 0.5, 3)  # where grid_sample finds zeros
-    fill, grid_bss2 = fill.view(1, -1, 1, 1), nearest_b2ss.permute(0, 2, 3, 1)
-    return grid_sample(images - fill, grid_bss2, mode=interpolation, align_corners=False).add_(fill)
+    fill, grid_bss2 = fill.view(-1, 1, 1), nearest_b2ss.permute(0, 2, 3, 1)
+    values = look_up(images, table - fill.view(-1, 1))
+    return grid_sample(values, grid_bss2, mode=interpolation, align_corners=False).add_(fill)

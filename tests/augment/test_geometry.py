@@ -20,15 +20,17 @@ def torchvisions(image, chain, interpolation=NEAREST):
     return image
 
 
+def unchanged(images) -> torch.Tensor:
+    return torch.arange(256.0, device=images.device).expand(len(images), 3, 256)
+
+
 def ours(images, chain=(), size=64, box=(0, 0, 64, 64), flip=False, interpolation="nearest", fill=BLACK):
     n, device = len(images), images.device
-    map_b23 = None
-    if chain:
-        operations, values = zip(*chain, strict=True)
-        operation_bn = torch.tensor(operations, device=device).expand(n, -1)
-        map_b23 = policy_map(operation_bn, torch.tensor(values, device=device).expand(n, -1), size)
+    operations, values = zip(*(chain or [(Op.Identity, 0.0)]), strict=True)
+    operation_bn = torch.tensor(operations, device=device).expand(n, -1)
+    map_b23 = policy_map(operation_bn, torch.tensor(values, device=device).expand(n, -1), size)
     box_b4, flip_b = torch.tensor(box, device=device).expand(n, 4), torch.tensor(flip, device=device).expand(n)
-    return sample(images.float(), box_b4, flip_b, map_b23, size, fill.to(device), interpolation)
+    return sample(images, unchanged(images), box_b4, flip_b, map_b23, size, fill.to(device), interpolation)
 
 
 def differing(x, expected) -> float:
@@ -103,7 +105,8 @@ def test_map_acts_on_the_flipped_crop(interpolation, images, path):
     crop = F.horizontal_flip(images[:, :, top : top + h, left : left + w])
     inside = (slice(0, len(images)), (0, 0, w, h))
     crop_alone = sample(
-        crop.float(),
+        crop,
+        unchanged(crop),
         torch.tensor(inside[1]).expand(len(images), 4),
         torch.zeros(len(images), dtype=torch.bool),
         policy_map(torch.tensor([[Op.Rotate, Op.ShearX]] * len(images)), torch.tensor([[20.0, 0.2]] * len(images)), 64),
@@ -126,10 +129,10 @@ def test_mixed_batch_equals_one_by_one(images, path):
     magnitude = torch.where(torch.isin(operation, torch.tensor(SIGNED)), torch.rand(n, 2, generator=g), 0) * 10
     box = draw_crop(draw(stream_key(3), torch.arange(n), CROP_LANES), (0.08, 1), (3 / 4, 4 / 3), 64, 64)
     flip, map_b23 = torch.arange(n) % 2 == 0, policy_map(operation, magnitude / 20, 80)
-    together = sample(images.float(), box, flip, map_b23, 80, BLACK)
+    together = sample(images, unchanged(images), box, flip, map_b23, 80, BLACK)
     for i in range(n):
         one = slice(i, i + 1)
-        alone = sample(images[one].float(), box[one], flip[one], map_b23[one], 80, BLACK)
+        alone = sample(images[one], unchanged(images[one]), box[one], flip[one], map_b23[one], 80, BLACK)
         torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-3)
 
 
