@@ -88,8 +88,8 @@ class Archive:
         words = {wnid: text for wnid, text, *_ in self._rows(WORDS, columns=2)}
         self.classes = [(wnid, words.get(wnid, wnid)) for wnid in wnids]
         labels = {wnid: label for label, wnid in enumerate(wnids)}
-        if not wnids or len(labels) < len(wnids):
-            raise UserError(f"{self.path}: {WNIDS} must name at least one class, and none twice")
+        if len(wnids) < 2 or len(labels) < len(wnids):
+            raise UserError(f"{self.path}: {WNIDS} must name at least two classes, and none twice")
         annotated = {f"val/images/{file}": wnid for file, wnid, *_ in self._rows(ANNOTATIONS, columns=2)}
 
         train = {name: match[1] for name in self._names if (match := _TRAIN.fullmatch(name))}
@@ -101,9 +101,9 @@ class Archive:
                 raise UserError(f"{self.path}: {ANNOTATIONS} does not list {name}")
             if wnid not in labels:
                 raise UserError(f"{self.path}: {name} is of class {wnid}, which {WNIDS} does not list")
-        for kind, found in (("training", train), ("val", test)):
+        for where, found in (("train/{}/images/*.JPEG", train), ("val/images/*.JPEG", test)):
             if empty := labels.keys() - found.values():
-                raise UserError(f"{self.path}: class {min(empty)} has no {kind} images")
+                raise UserError(f"{self.path}: class {min(empty)} has no images in {where.format(min(empty))}")
         self.train, self.test = (
             sorted(((name, labels[wnid]) for name, wnid in found.items()), key=lambda item: (item[1], item[0]))
             for found in (train, test)
@@ -113,7 +113,7 @@ class Archive:
         """The tab-separated rows of a list."""
         if member not in self._names:
             raise UserError(f"{self.path}: {member} is missing: the zip must be in Tiny ImageNet's layout")
-        lines = self.read(member).decode(errors="replace").splitlines()
+        lines = self.read(member).decode("utf-8-sig", errors="replace").splitlines()
         rows = [[cell.strip() for cell in line.split("\t")] for line in lines if line.strip()]
         if short := next((row for row in rows if len(row) < columns), None):
             raise UserError(f"{self.path}: {member} has the row {short[0]!r}, but {columns} columns belong there")

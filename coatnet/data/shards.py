@@ -168,12 +168,12 @@ class Shards:
         self.folder = Path(folder)
         try:
             index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            self.classes: list[tuple[str, str]] = [(wnid, name) for wnid, name in index["classes"]]
+            self.mean: list[float] = index["mean"]
+            self.std: list[float] = index["std"]
+            self._digests, self._files = index["digests"], index["files"]
+        except (OSError, ValueError, TypeError, KeyError):
             raise self._broken("index.json") from None
-        self.classes: list[tuple[str, str]] = [(wnid, name) for wnid, name in index["classes"]]
-        self.mean: list[float] = index["mean"]
-        self.std: list[float] = index["std"]
-        self._digests, self._files = index["digests"], index["files"]
 
     @property
     def num_classes(self) -> int:
