@@ -1,13 +1,15 @@
 """The models: CoAtNet in two variants, and timm's for comparison."""
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from ..params import ModelParams
 from .paper import PaperCoAtNet
-from .peers import create_peer
+from .peers import check_peer_name, create_peer, try_image_size
 from .table import TableCoAtNet
 
-__all__ = ["create_model"]
+__all__ = ["check_image_sizes", "check_name", "create_model"]
 
 
 def create_model(params: ModelParams, num_classes: int = 200) -> nn.Module:
@@ -24,3 +26,16 @@ def create_model(params: ModelParams, num_classes: int = 200) -> nn.Module:
         return create_peer(params.name.removeprefix("timm/"), params.image_size, num_classes)
     variant = {"table": TableCoAtNet, "paper": PaperCoAtNet}[params.variant]
     return variant(params, num_classes)
+
+
+def check_name(params: ModelParams) -> None:
+    """Raises `UserError`, with the nearest name, where timm has no such model."""
+    if params.name != "coatnet":
+        check_peer_name(params.name.removeprefix("timm/"))
+
+
+def check_image_sizes(model: nn.Module, params: ModelParams, sizes: Iterable[int]) -> None:
+    """Raises `UserError` where a timm model, once built, does not take one of `sizes`; `Params` checked the others."""
+    if params.name != "coatnet":
+        for size in sizes:
+            try_image_size(model, params.name.removeprefix("timm/"), size)

@@ -298,7 +298,7 @@ def test_an_unknown_peer_is_refused_with_the_nearest(tiny):
 
 def test_a_size_that_a_peer_cannot_take_is_refused(tiny):
     params = tiny(**{"model.name": "timm/vit_tiny_patch16_224", "model.image_size": 8}).model
-    with pytest.raises(UserError, match="vit_tiny_patch16_224 cannot be built"):
+    with pytest.raises(UserError, match="vit_tiny_patch16_224 does not take images of 8 pixels"):
         create_model(params)
 
 
