@@ -99,7 +99,7 @@ class ModelParams(Section):
         return self.stem_stride * math.prod(self.stage_strides)
 
     def check_image_size(self, image_size: int, name: str = "model.image_size") -> None:
-        """Raises `ValueError` where the strides do not divide `image_size`; any timm model takes any size."""
+        """Raises `ValueError` where the strides do not divide `image_size`; what a timm model takes shows in use."""
         stride = self.total_stride
         if self.name == "coatnet" and image_size % stride:
             near = max(stride, round(image_size / stride) * stride)
@@ -209,7 +209,17 @@ class TrainParams(Section):
             starts = [epoch for epoch, _ in self.image_size]
             if starts[0] != 0 or sorted(set(starts)) != starts:
                 raise ValueError(f"train.image_size must start at epoch 0 and go up, but its epochs are {starts}")
+            if starts[-1] >= self.epochs:
+                raise ValueError(
+                    f"train.image_size has a size from epoch {starts[-1]} on (the first is 0), but train.epochs="
+                    f"{self.epochs} ends before it"
+                )
         return self
+
+    @property
+    def image_sizes(self) -> list[int]:
+        """The sizes of the schedule; none where `model.image_size` is the only one."""
+        return [size for _, size in self.image_size or ()]
 
     def image_size_at(self, epoch: int, default: int) -> int:
         """Pixels trained at in `epoch` (from 0); `default` where no schedule is given."""
@@ -218,7 +228,7 @@ class TrainParams(Section):
 
 class EvaluateParams(Section):
     image_size: Pixels | None
-    crop: Annotated[float, Field(gt=0, le=1)]
+    crop: Annotated[float, Field(ge=0.1, le=1)] | None
     flip: bool
     batch_size: Positive
 
@@ -242,9 +252,9 @@ class Params(Section):
     @model_validator(mode="after")
     def _fits_together(self):
         if self.train.image_size:
-            for _, size in self.train.image_size:
+            for size in self.train.image_sizes:
                 self.model.check_image_size(size, "train.image_size")
-            last = self.train.image_size[-1][1]
+            last = self.train.image_sizes[-1]
             if last != self.model.image_size:
                 raise ValueError(
                     f"train.image_size ends with {last} but model.image_size={self.model.image_size}: make them equal"

@@ -63,8 +63,8 @@ class Display:
         self.bar.set_postfix_str(f"loss {loss:.3f}, top-1 {top1:.1f}%", refresh=False)
         self.bar.update(self.unshown)
         self.unshown, self.mark = 0, now
-        if not self.warned:
-            self._warn_of_days(now)
+        if not self.warned and now - self.started >= 5 and self.rate():
+            self.warn(self.days_advice(self.rate()))
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -83,7 +83,9 @@ class Display:
 
     def stopped(self) -> None:
         self.close()
-        self.say("Stopped; the same command goes on from here.")
+        self.say(
+            f"Stopped; the same command goes on {'from here' if self.world.size == 1 else 'after the last epoch'}."
+        )
 
     def close(self) -> None:
         self.bar.close()
@@ -106,31 +108,28 @@ class Display:
             "seconds": self.earlier_seconds + time.perf_counter() - self.started,
         }
 
-    def _warn_of_days(self, now: float) -> None:
-        """Once the speed is known, within a minute, says when the run would take more than a day, and what to type."""
-        rate = self.rate()
-        if now - self.started < 5 or not rate:
-            # A slow first step tells enough, but for one that compiled.
-            slow = self.startup_seconds > 25 and self.params.train.compile is not True and not torch.cuda.is_available()
-            if not slow:
-                return
-            rate = self.batch / self.startup_seconds
-        self.warned = True
-        self.say(self.days_advice(rate))
+    def warn(self, advice: str) -> None:
+        """Says `advice`, once in a run."""
+        self.warned = self.warned or bool(advice)
+        self.say(advice)
 
     def days_advice(self, rate: float) -> str:
         """Where `rate` images a second make what remains more than a day's work: how much, and what to type instead."""
         seconds = (self.total - self.done) / rate
         if seconds < DAY:
             return ""
-        model, epoch_images = self.params.model, self.steps * self.batch
+        model, train = self.params.model, self.params.train
         unit = model.total_stride if model.name == "coatnet" else 32
         size = min(model.image_size, -(-32 // unit) * unit)
-        epochs = int(3600 * rate * (model.image_size / size) ** 2 / epoch_images)
+        epochs = int(3600 * rate * (model.image_size / size) ** 2 / (self.steps * self.batch))
+        smaller = {"model.image_size": size, "train.epochs": min(max(1, epochs), train.epochs)}
+        if train.image_size:
+            smaller["train.image_size"] = "null"
+        if train.warmup_epochs:
+            smaller["train.warmup_epochs"] = 0.0
         return (
             f"At about {rate:,.{0 if rate >= 10 else 1}f} images/s this run takes {seconds / DAY:.1f} days here; for a "
-            f"first result within an hour or so: dvc exp run -S model.image_size={size} "
-            f"-S train.epochs={min(max(1, epochs), self.params.train.epochs)}"
+            f"first result within an hour or so: dvc exp run {' '.join(f'-S {k}={v}' for k, v in smaller.items())}"
         )
 
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,10 +20,11 @@ from torch.nn.parallel import DistributedDataParallel
 from ..augment import BatchAugment, EvalTransform
 from ..data import Batches, Shards
 from ..errors import UserError
-from ..models import create_model
+from ..models import check_image_sizes, create_model
 from ..params import Params
 from .display import Display
 from .evaluation import predict
+from .memory import free_memory, is_out_of_memory
 from .optim import Ema, adamw, learning_rate
 from .processes import World
 from .progress import fingerprint, load_progress, save_progress
@@ -67,15 +67,18 @@ class Trainer:
         self.batches = Batches(images, labels, batch_size=train.batch_size, seed=params.seed, **share)
         self.passes = params.augment.passes or (None,)
         self.steps = len(self.batches) * len(self.passes)  # an epoch
-        held = shards.load("holdout" if holdout else "test", holdout=holdout)
-        self.curve_data = tuple(t[world.rank :: world.size].to(device) for t in held)
+        if train.evaluate_every:
+            held = shards.load("holdout" if holdout else "test", holdout=holdout)
+            self.curve_data = tuple(t[world.rank :: world.size].to(device) for t in held)
 
         torch.manual_seed(params.seed)
         model = create_model(params.model, shards.num_classes)
+        check_image_sizes(model, params.model, train.image_sizes)
         self.model = model.to(device, memory_format=torch.channels_last)
         self.optimizer = adamw(self.model, train)
         self.ema = Ema(self.model, train.ema) if train.ema else None
         self.forward = self._parallel_and_compiled()
+        self.augment = None
         self.meter = Meter(device)
         self.history: list[dict[str, float]] = []
         self.display = Display(params, self.steps, world)
@@ -90,7 +93,7 @@ class Trainer:
         train = self.params.train
         first_epoch, first_step = self._resume()
         if self.world.device.type == "cpu":
-            self._check_memory()
+            self._check_memory_and_time()
         with _signals() as stop:
             for epoch in range(first_epoch, train.epochs):
                 self._start_epoch(epoch)
@@ -122,6 +125,8 @@ class Trainer:
     def _start_epoch(self, epoch: int) -> None:
         self.model.train()
         size = self.params.train.image_size_at(epoch, self.params.model.image_size)
+        if self.augment is not None and self.augment.image_size == size:
+            return  # a new one would wait for its tables to reach the device
         self.augment = BatchAugment(
             self.params.augment,
             image_size=size,
@@ -156,7 +161,9 @@ class Trainer:
                         *part, epoch=epoch, step=step * len(parts) + i, only=only
                     )
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise UserError(f"torch.compile failed ({error}): train.compile=false trains without it") from error
+                if not is_out_of_memory(error):
                     raise
                 memory_error = error
             else:
@@ -184,8 +191,11 @@ class Trainer:
         (loss / self.params.train.accumulation).backward()
         return loss.detach(), logits_bk.detach(), targets_bk
 
-    def _check_memory(self) -> None:
-        """Refuses a batch that this machine cannot hold: the kernel would kill the process without a word."""
+    def _check_memory_and_time(self) -> None:
+        """Refuses a batch that this machine cannot hold: the kernel would kill the process without a word.
+
+        Says as well when all would take days: the first step alone may take minutes.
+        """
         train, stored = self.params.train, {}
 
         def note(tensor: Tensor) -> Tensor:
@@ -193,17 +203,21 @@ class Trainer:
             stored[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        size = max(self.params.train.image_size_at(e, self.params.model.image_size) for e in range(train.epochs))
+        size = max(train.image_sizes or [self.params.model.image_size])
         x_bchw = torch.zeros(2, 3, size, size).contiguous(memory_format=torch.channels_last)
-        start = time.perf_counter()
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             self.model.eval()(x_bchw)
-        rate = 2 / 3 / (time.perf_counter() - start)  # images/s; a backward pass takes two forward passes' time
+        start = time.perf_counter()
+        with torch.no_grad():
+            self.model(x_bchw)
+        # A backward pass takes two forward passes' time.
+        days = self.display.days_advice(self.world.size * 2 / 3 / (time.perf_counter() - start))
         weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
         an_image = BACKWARD * max(1, sum(stored.values()) - weights) / 2
         part = train.batch_size // (self.world.size * train.accumulation)
-        free = psutil.virtual_memory().available / self.world.size
+        free = free_memory() / self.world.local_size
         if an_image * part < free:
+            self.display.warn(days)
             return
         fitting = [n for n in range(1, part) if part % n == 0 and an_image * n < free]
         advice = (
@@ -214,15 +228,17 @@ class Trainer:
         )
         raise UserError(
             f"{part} images a step need about {an_image * part / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are "
-            f"free: {advice}. {self.display.days_advice(rate)}".rstrip(". ")
+            f"free: {advice}. {days}".rstrip(". ")
         )
 
     def _memory_advice(self, images: Tensor, labels: Tensor) -> str:
         """Tries ever smaller parts of the batch that did not fit, and says which one does."""
         train = self.params.train
         problem = f"the memory does not hold {len(images) // train.accumulation} images a step"
+        if self.world.size > 1:  # the others would wait for this one's trials for ever
+            return f"{problem}: add -S train.accumulation={2 * train.accumulation}, which keeps train.batch_size"
         for parts in range(train.accumulation + 1, len(images) + 1):
-            if train.batch_size % parts or len(images) % parts:
+            if len(images) % parts:
                 continue
             self.optimizer.zero_grad()
             if torch.cuda.is_available():
@@ -231,7 +247,7 @@ class Trainer:
             try:
                 self._backward(images[:share], labels[:share], epoch=0, step=0, only=None)
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
             else:
                 return f"{problem}, but {share} fit: add -S train.accumulation={parts}, which keeps train.batch_size"
@@ -240,6 +256,9 @@ class Trainer:
     def _end_epoch(self, epoch: int) -> None:
         """Adds the epoch's row to the history, with a point of the accuracy curve where one is due."""
         self.world.sum(self.meter.totals)
+        # The loss tells of the weights before the last step.
+        if not nn.utils.get_total_norm(self.model.parameters()).isfinite():
+            self.meter.first_bad_step.clamp_(max=(epoch + 1) * self.steps - 1)
         self._check_finite()
         loss, top1 = self.meter.read()
         self.display.show(epoch, loss, top1)
@@ -293,7 +312,8 @@ class Trainer:
 
     def _resume(self) -> tuple[int, int]:
         """Takes up an earlier run; returns the epoch and the step to go on with."""
-        state, why_not = load_progress(self.progress_file, self._stamp())
+        found = load_progress(self.progress_file, self._stamp()) if self.world.is_main else None
+        state, why_not = self.world.share(found)  # another machine has no such file
         self.display.start(why_not)
         if state is None:
             return 0, 0
@@ -321,7 +341,7 @@ class Trainer:
         raise UserError(
             f"the loss is not finite in epoch {epoch + 1}, step {step + 1}, at learning rate "
             f"{learning_rate(self.params.train, bad, self.steps):.3g} ({kept}): lower train.lr, raise "
-            "train.warmup_epochs or set train.clip_norm=1.0"
+            "train.warmup_epochs or set train.clip_norm=1.0, with which the run starts afresh"
         )
 
 
@@ -376,7 +396,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # on a GPU, on a CPU

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,7 @@ class World:
     rank: int
     size: int
     device: torch.device
+    local_size: int = 1  # processes on this machine
 
     @property
     def is_main(self) -> bool:
@@ -31,6 +32,13 @@ class World:
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
+
+    def share(self, value: Any) -> Any:
+        """The first process's `value`, in each of them."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, device=self.device)
+        return values[0]
 
 
 def join_world() -> World:
@@ -44,7 +52,7 @@ def join_world() -> World:
         return World(0, 1, device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return World(dist.get_rank(), dist.get_world_size(), device)
+    return World(dist.get_rank(), dist.get_world_size(), device, int(os.environ["LOCAL_WORLD_SIZE"]))
 
 
 def launch(worker: Callable[..., None], *args: object, processes: int | Literal["auto"]) -> None:

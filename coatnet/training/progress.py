@@ -17,9 +17,9 @@ def fingerprint(params: Params, data: str) -> str:
     used["holdout"] = params.data.holdout
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
     library = Path(__file__).parents[1]
-    for floor in ("data", "models", "augment", "training"):
-        for file in sorted((library / floor).glob("*.py")):
-            digest.update(file.read_bytes())
+    files = [file for floor in ("data", "models", "augment", "training") for file in (library / floor).glob("*.py")]
+    for file in sorted([library / "params.py", *files]):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
