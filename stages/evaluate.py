@@ -7,9 +7,11 @@ from coatnet import Params, UserError
 from coatnet.augment import EvalTransform
 from coatnet.data import Shards
 from coatnet.files import atomic_write
+from coatnet.models import check_image_sizes
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.evaluation import predict
+from coatnet.training.memory import is_out_of_memory
 
 from . import CHECKPOINT, REPORTS, SHARDS, run, write_json
 
@@ -22,9 +24,11 @@ def main(params: Params) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    image_size = params.evaluate.image_size or checkpoint.params.model.image_size
+    check_image_sizes(checkpoint.model, checkpoint.params.model, [image_size])
     model = checkpoint.model.to(device, memory_format=torch.channels_last)
     transform = EvalTransform(
-        image_size=params.evaluate.image_size or checkpoint.params.model.image_size,
+        image_size=image_size,
         crop=params.evaluate.crop,
         mean=checkpoint.mean,
         std=checkpoint.std,
@@ -33,14 +37,21 @@ def main(params: Params) -> None:
     def answers(split: str) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = shards.load(split, holdout=params.data.holdout)
         with tqdm(desc=f"evaluate {split}", total=len(images), unit=" images", disable=None) as bar:
-            logits = predict(
-                model,
-                images.to(device),
-                transform,
-                batch_size=params.evaluate.batch_size,
-                flip=params.evaluate.flip,
-                progress=bar.update,
-            )
+            try:
+                logits = predict(
+                    model,
+                    images.to(device),
+                    transform,
+                    batch_size=params.evaluate.batch_size,
+                    flip=params.evaluate.flip,
+                    progress=bar.update,
+                )
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise UserError(
+                    f"the memory does not hold {params.evaluate.batch_size} images: lower evaluate.batch_size"
+                ) from error
         return logits.cpu(), labels
 
     # With data.holdout the test set stays unseen: the held-out images stand in for it.

@@ -17,6 +17,8 @@ from .rows import update_rows
 
 _LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
 
+NATIVE_CROP = 0.875  # as timm's default
+
 
 class BatchAugment:
     """Augments a batch on the device where it lies, each image by its own draw.
@@ -140,11 +142,13 @@ class EvalTransform:
 
     Args:
         image_size: pixels of the output's side.
-        crop: share of the side that a centre crop keeps.
+        crop: share of the side that a centre crop keeps. None: all, but `NATIVE_CROP` where the images already have
+            the output's size. Random crops resample, which softens, so a model that saw nothing else is worse at
+            images as sharp as they are.
         mean, std: of each channel, in 0..1 units.
     """
 
-    def __init__(self, *, image_size: int, crop: float = 1.0, mean: Sequence[float], std: Sequence[float]):
+    def __init__(self, *, image_size: int, crop: float | None = None, mean: Sequence[float], std: Sequence[float]):
         self.image_size, self.crop = image_size, crop
         self._normalise = _Normalise(mean, std)
 
@@ -157,7 +161,8 @@ class EvalTransform:
         """
         _check(images_bchw)
         height, width = images_bchw.shape[-2:]
-        h, w = round(height * self.crop), round(width * self.crop)
+        crop = self.crop or (NATIVE_CROP if height == width == self.image_size else 1.0)
+        h, w = round(height * crop), round(width * crop)
         top, left = (height - h) // 2, (width - w) // 2
         x = self._normalise(images_bchw[:, :, top : top + h, left : left + w])
         return interpolate(x, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
