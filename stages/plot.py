@@ -17,11 +17,15 @@ from coatnet.reporting.operations import operations
 
 from . import REPORTS, SHARDS, run
 
+NAMES = dict.fromkeys(("actual", "predicted", "class", "taken_for"), str)  # a class may be named 7
+
 
 def main(params: Params) -> None:
     history = pd.read_csv(REPORTS / "history.csv")
     metrics = json.loads((REPORTS / "metrics.json").read_text())
-    answers, classes = (pd.read_csv(REPORTS / f"{n}.csv", keep_default_na=False) for n in ("predictions", "classes"))
+    answers, classes = (
+        pd.read_csv(REPORTS / f"{n}.csv", keep_default_na=False, dtype=NAMES) for n in ("predictions", "classes")
+    )
     shards = Shards(SHARDS)
     images, labels = shards.load("train", holdout=params.data.holdout)
     drawn = {
@@ -38,7 +42,7 @@ def main(params: Params) -> None:
 
 
 def _augmented(params: Params, shards: Shards, images: Tensor, labels: Tensor) -> Figure:
-    """Images of the first steps, as training saw them; some of each pass where there are several."""
+    """Images of the first steps, as one process trains on them at the final size; some of each pass."""
     augment = BatchAugment(
         params.augment,
         image_size=params.model.image_size,

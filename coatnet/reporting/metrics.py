@@ -59,7 +59,7 @@ def per_class(answers: pd.DataFrame) -> pd.DataFrame:
             {
                 "class": name,
                 "top1": round(100 * (1 - len(wrong) / len(group)), 2),
-                "taken_for": wrong.value_counts(sort=True).sort_index(kind="stable").idxmax() if len(wrong) else "",
+                "taken_for": wrong.value_counts(sort=False).sort_index().idxmax() if len(wrong) else "",
             }
         )
     return pd.DataFrame(rows).sort_values(["top1", "class"], ignore_index=True)

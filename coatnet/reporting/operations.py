@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -16,6 +17,7 @@ from ..augment.gallery import every_operation
 from ..augment.policy import Op
 
 _COLUMNS = 5
+_GAP = 6  # pixels
 
 
 def operations(image_chw: Tensor) -> Figure:
@@ -25,18 +27,22 @@ def operations(image_chw: Tensor) -> Figure:
         image_chw: uint8, 3 x H x H.
     """
     rows = every_operation(image_chw)
-    figure, axes = plt.subplots(len(rows), 2 * _COLUMNS + 1, figsize=(6.5, 8.2), layout="constrained")
-    for axis in axes.flat:
-        axis.axis("off")
-    axes[0, 0].set_title("this project", loc="left")
-    axes[0, _COLUMNS + 1].set_title("torchvision", loc="left")
+    step = image_chw.shape[2] + _GAP
+    figure, axes = plt.subplots(len(rows), 2, figsize=(6.5, 8.2), layout="constrained")
+    for axis, title in zip(axes[0], ("this project", "torchvision"), strict=True):
+        axis.set_title(title, loc="left")
     for row, (op, (values, ours)) in zip(axes, rows.items(), strict=True):
-        row[_COLUMNS].text(0.5, 0.5, op.name, ha="center", va="center", fontsize=6)
-        for column, (value, image) in enumerate(zip(values, ours, strict=True)):
-            row[column].imshow(image.permute(1, 2, 0).numpy())
-            row[_COLUMNS + 1 + column].imshow(torchvision_operation(image_chw, op, value).permute(1, 2, 0).numpy())
-            if len(values) > 1:
-                row[column].text(0, 0, f"{value:.3g}", fontsize=5, va="bottom")
+        theirs = [torchvision_operation(image_chw, op, value) for value in values]
+        for axis, images in zip(row, (ours, theirs), strict=True):
+            # Joined, since an image of its own for each takes seconds to lay out.
+            strip_chw = torch.full((3, image_chw.shape[1], _COLUMNS * step), 255, dtype=torch.uint8)
+            for column, (value, image) in enumerate(zip(values, images, strict=True)):
+                strip_chw[:, :, column * step : (column + 1) * step - _GAP] = image
+                if len(values) > 1:
+                    axis.text(column * step, 0, f"{value:.3g}", fontsize=5, va="bottom")
+            axis.imshow(strip_chw.permute(1, 2, 0).numpy())
+            axis.axis("off")
+        row[0].text(-step / 10, image_chw.shape[1] / 2, op.name, ha="right", va="center", fontsize=6)
     return figure
 
 
