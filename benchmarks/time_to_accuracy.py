@@ -16,7 +16,7 @@ from coatnet import load_params
 from coatnet.data import Shards
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import join_world
-from stages.summary import read_overrides
+from stages.presets import read_overrides
 
 from .models import hardware
 

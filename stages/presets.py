@@ -7,7 +7,9 @@ other files: params.yaml would no longer be the source, its comments would go, a
 import argparse
 import difflib
 import re
+import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,60 @@ import yaml
 from coatnet import UserError
 from coatnet.params import Loader
 
+from . import read_yaml
+
 PRESETS = Path("presets.yaml")
 
 
 def read_preset(name: str) -> dict[str, Any]:
     """The preset's values by dotted parameter name, for `load_params(overrides=...)`.
 
+    What another preset sets and this one does not gets the last commit's value: DVC leaves an experiment's values in
+    params.yaml, and those of a preset run before have no part in this one.
+
     Raises:
         UserError: there is no such preset; the nearest is given.
     """
-    presets = yaml.load(PRESETS.read_text(encoding="utf-8"), Loader)
+    presets = read_yaml(PRESETS)
     if name not in presets:
         near = difflib.get_close_matches(name, presets, n=1, cutoff=0)
         raise UserError(f"{name} is no preset in {PRESETS}; did you mean {near[0]}?")
-    return presets[name]
+    committed = _committed()
+    others = {key for values in presets.values() for key in values} & committed.keys()
+    return {key: committed[key] for key in sorted(others)} | presets[name]
+
+
+def _committed() -> dict[str, Any]:
+    """The last commit's parameters by dotted name; none without Git."""
+    shown = subprocess.run(["git", "show", "HEAD:./params.yaml"], capture_output=True, encoding="utf-8")
+    return _dotted(yaml.load(shown.stdout, Loader)) if shown.returncode == 0 else {}
+
+
+def _dotted(values: dict, prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dict[str, Any]:
+    """Overrides for `load_params`: those of a preset, then each NAME=VALUE, its value read as YAML.
+
+    Raises:
+        UserError: no such preset (the nearest is given), or an assignment is not of that form.
+    """
+    overrides = {}
+    if preset is not None:
+        overrides |= read_preset(preset)
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise UserError(f"-S {assignment} is not of the form NAME=VALUE")
+        try:
+            overrides[name] = yaml.load(value, Loader)
+        except yaml.YAMLError:
+            raise UserError(f"-S {assignment}: the value is not valid YAML") from None
+    return overrides
 
 
 def set_params(values: dict[str, Any]) -> list[str]:
@@ -57,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("name", nargs="?", help=f"a preset in {PRESETS}")
     name = parser.parse_args(arguments).name
     if name is None:
-        print(*yaml.load(PRESETS.read_text(encoding="utf-8"), Loader), sep="\n")
+        print(*read_yaml(PRESETS), sep="\n")
         return
     try:
         print(*set_params(read_preset(name)))

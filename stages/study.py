@@ -1,7 +1,8 @@
 """Runs what is missing of the study in `study.yaml`; writes `reports/study.csv`, `study.md` and `study.png`.
 
 Each run is a DVC experiment in a workspace of its own (`dvc exp run --temp`), so the user's stays as it is. Its name
-ends in a digest of all its parameters: a changed parameter makes it another run, and what has run is not run again.
+ends in a digest of all its parameters: a changed parameter makes it another run, and what has run is not run again,
+whatever happened to the code since.
 After a stop the same command goes on, a run half done from its last epoch.
 """
 
@@ -16,16 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from coatnet import UserError, load_params
 from coatnet.files import atomic_write
-from coatnet.params import Loader
 from coatnet.reporting import study as report
 
-from . import REPORTS
-from .presets import set_params
-from .summary import read_overrides
+from . import REPORTS, read_yaml
+from .presets import read_overrides, set_params
 
 STUDY = Path("study.yaml")
 GRID = 32  # pixels that scaled image sizes are multiples of: the total stride of every model in the study
@@ -51,6 +49,8 @@ def plan(study: dict, scale: float, common: dict[str, Any]) -> list[Run]:
     Raises:
         UserError: a parameter is wrong.
     """
+    if scale <= 0:
+        raise UserError(f"--scale {scale} is not above 0")
     runs = []
     for seed in study["seeds"]:
         for name, changes in study["runs"].items():
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="a value for all runs")
     options = parser.parse_args(arguments)
     try:
-        study = yaml.load(STUDY.read_text(encoding="utf-8"), Loader)
+        study = read_yaml(STUDY)
         if unknown := set(options.runs) - set(study["runs"]):
             raise UserError(f"{', '.join(sorted(unknown))}: no such run; {STUDY} has {', '.join(study['runs'])}")
         runs = plan(study, options.scale, read_overrides(options.set))

@@ -1,36 +1,15 @@
 """Prints a model row by row, without building it in memory: `python -m stages.summary -S model.layout=CCCT`."""
 
 import argparse
+import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from coatnet import UserError, load_params
-from coatnet.params import Loader, ModelParams
+from coatnet.params import ModelParams
 
-from .presets import PRESETS, read_preset
-
-
-def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dict[str, Any]:
-    """Overrides for `load_params`: those of a preset, then each NAME=VALUE, its value read as YAML.
-
-    Raises:
-        UserError: no such preset (the nearest is given), or an assignment is not of that form.
-    """
-    overrides = {}
-    if preset is not None:
-        overrides |= read_preset(preset)
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise UserError(f"-S {assignment} is not of the form NAME=VALUE")
-        try:
-            overrides[name] = yaml.load(value, Loader)
-        except yaml.YAMLError:
-            raise UserError(f"-S {assignment}: the value is not valid YAML") from None
-    return overrides
+from .presets import PRESETS, read_overrides
 
 
 def summarise(params: ModelParams, num_classes: int) -> list[tuple[str, tuple[int, ...], int, int]]:
@@ -90,4 +69,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # torch makes so many objects, all to stay, that looking through them takes a third of the time
     main()
+    gc.freeze()  # nor look through them at the end
