@@ -1,6 +1,7 @@
 """What a person sees of a training run: one bar over all of it, a line an epoch, and a word when it would take days."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from ..params import Params
 from .processes import World
 
 DAY = 24 * 3600  # seconds
+SLOW_START = 45  # seconds of a first step after which a day's work is foreseen, within the first minute
 
 
 class Display:
@@ -25,6 +27,7 @@ class Display:
         self.timed_images, self.timed_seconds, self.startup_seconds, self.earlier_seconds = 0, 0.0, 0.0, 0.0
         self.unshown = 0  # images since the last `show`
         self.warned = False
+        self.slow_start: threading.Timer | None = None
 
     def start(self, why_not_resumed: str) -> None:
         self.started = self.mark = time.perf_counter()
@@ -36,6 +39,10 @@ class Display:
         )
         self.say(why_not_resumed)
         # disable=None: no bar where standard error is no terminal; the lines an epoch remain.
+        if not torch.cuda.is_available() and self.params.train.compile is not True:
+            self.slow_start = threading.Timer(SLOW_START, self._slow_start)
+            self.slow_start.daemon = True
+            self.slow_start.start()
         self.bar = tqdm(total=self.total, unit=" images", unit_scale=True, disable=None if self.world.is_main else True)
 
     def resume(self, epoch: int, step: int, clock: dict[str, float]) -> None:
@@ -55,6 +62,8 @@ class Display:
         if self.first:
             self.startup_seconds += now - self.started
             self.first = False
+            if self.slow_start:
+                self.slow_start.cancel()
         else:
             self.timed_images += self.unshown
             self.timed_seconds += now - self.mark
@@ -64,7 +73,7 @@ class Display:
         self.bar.update(self.unshown)
         self.unshown, self.mark = 0, now
         if not self.warned and now - self.started >= 5 and self.rate():
-            self.warn(self.days_advice(self.rate()))
+            self._warn(self.rate())
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -88,6 +97,8 @@ class Display:
         )
 
     def close(self) -> None:
+        if self.slow_start:
+            self.slow_start.cancel()
         self.bar.close()
 
     def say(self, line: str) -> None:
@@ -108,10 +119,13 @@ class Display:
             "seconds": self.earlier_seconds + time.perf_counter() - self.started,
         }
 
-    def warn(self, advice: str) -> None:
-        """Says `advice`, once in a run."""
-        self.warned = self.warned or bool(advice)
-        self.say(advice)
+    def _slow_start(self) -> None:
+        """Called while the first step is still under way, so its end is no news for some minutes more."""
+        self._warn(self.batch / SLOW_START)
+
+    def _warn(self, rate: float) -> None:
+        self.warned = True
+        self.say(self.days_advice(rate))
 
     def days_advice(self, rate: float) -> str:
         """Where `rate` images a second make what remains more than a day's work: how much, and what to type instead."""

@@ -93,7 +93,7 @@ class Trainer:
         train = self.params.train
         first_epoch, first_step = self._resume()
         if self.world.device.type == "cpu":
-            self._check_memory_and_time()
+            self._check_memory()
         with _signals() as stop:
             for epoch in range(first_epoch, train.epochs):
                 self._start_epoch(epoch)
@@ -191,11 +191,8 @@ class Trainer:
         (loss / self.params.train.accumulation).backward()
         return loss.detach(), logits_bk.detach(), targets_bk
 
-    def _check_memory_and_time(self) -> None:
-        """Refuses a batch that this machine cannot hold: the kernel would kill the process without a word.
-
-        Says as well when all would take days: the first step alone may take minutes.
-        """
+    def _check_memory(self) -> None:
+        """Refuses a batch that this machine cannot hold: the kernel would kill the process without a word."""
         train, stored = self.params.train, {}
 
         def note(tensor: Tensor) -> Tensor:
@@ -207,18 +204,17 @@ class Trainer:
         x_bchw = torch.zeros(2, 3, size, size).contiguous(memory_format=torch.channels_last)
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             self.model.eval()(x_bchw)
-        start = time.perf_counter()
-        with torch.no_grad():
-            self.model(x_bchw)
-        # A backward pass takes two forward passes' time.
-        days = self.display.days_advice(self.world.size * 2 / 3 / (time.perf_counter() - start))
         weights = sum(p.numel() * p.element_size() for p in self.model.parameters())
         an_image = BACKWARD * max(1, sum(stored.values()) - weights) / 2
         part = train.batch_size // (self.world.size * train.accumulation)
         free = free_memory() / self.world.local_size
         if an_image * part < free:
-            self.display.warn(days)
             return
+        start = time.perf_counter()
+        with torch.no_grad():
+            self.model(x_bchw)
+        # A backward pass takes two forward passes' time.
+        days = self.display.days_advice(self.world.size * 2 / 3 / (time.perf_counter() - start))
         fitting = [n for n in range(1, part) if part % n == 0 and an_image * n < free]
         advice = (
             f"{fitting[-1]} fit: add -S train.accumulation={train.accumulation * part // fitting[-1]}, which keeps "
