@@ -11,7 +11,6 @@ from coatnet.models import check_image_sizes
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.evaluation import predict
-from coatnet.training.memory import is_out_of_memory
 
 from . import CHECKPOINT, REPORTS, SHARDS, run, write_json
 
@@ -46,9 +45,7 @@ def main(params: Params) -> None:
                     flip=params.evaluate.flip,
                     progress=bar.update,
                 )
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
+            except torch.OutOfMemoryError as error:
                 raise UserError(
                     f"the memory does not hold {params.evaluate.batch_size} images: lower evaluate.batch_size"
                 ) from error

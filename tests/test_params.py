@@ -39,6 +39,12 @@ def load(**overrides):
         ("train.image_size", [[1, 224]], "train.image_size must start at epoch 0"),
         ("train.image_size", [[0, 64], [40, 128]], "ends with 128 but model.image_size=224"),
         ("train.image_size", [[0, 100], [40, 224]], "train.image_size=100 is not divisible"),
+        (
+            "train.image_size",
+            [[0, 64], [80, 224]],
+            "from epoch 80 on (the first is 0), but train.epochs=80 ends before it",
+        ),
+        ("evaluate.crop", 0.01, "evaluate.crop=0.01 is not valid: expected greater than or equal to 0.1"),
         ("data.holdout", 0.9, "data.holdout=0.9 is not valid: expected less than or equal to 0.5"),
         ("data.sha256", "123", "expected 64 hexadecimal digits"),
         ("augment.policy", "autoaugment", "expected 'none', 'autoaugment-imagenet'"),

@@ -33,6 +33,23 @@ def test_dvc_reads_what_the_file_says(name, tmp_path, capsys):
     assert applied(tmp_path, printed(capsys, name)) == load_params(overrides=read_preset(name))
 
 
+@pytest.mark.parametrize("before", NAMES)
+def test_a_preset_run_before_leaves_nothing(before, tmp_path):
+    """DVC leaves an experiment's values in params.yaml."""
+    for name in NAMES:
+        applied(tmp_path, set_params(read_preset(before)))
+        apply_overrides(str(tmp_path / "params.yaml"), set_params(read_preset(name))[1::2])
+        assert load_params(tmp_path / "params.yaml") == load_params(overrides=read_preset(name)), name
+
+
+def test_a_preset_stands_over_the_committed_values(monkeypatch):
+    monkeypatch.setattr("stages.presets._committed", lambda: {"train.epochs": 3, "train.lr": 0.5, "seed": 7})
+    flagship = read_preset("flagship")
+    assert (flagship["train.epochs"], flagship["train.lr"]) == (100, 2e-3)
+    assert read_preset("paper-coatnet-0")["train.epochs"] == 3
+    assert "seed" not in flagship  # no preset sets it, so the user's own stays
+
+
 def test_what_follows_a_preset_comes_over_it(tmp_path, capsys):
     params = applied(tmp_path, [*printed(capsys, "flagship"), "-S", "train.epochs=7"])
     assert (params.train.epochs, params.model.layout) == (7, "CCCT")

@@ -53,5 +53,7 @@ def test_a_run_s_own_values_come_over_those_of_all():
 def test_a_wrong_value_stops_before_any_run():
     with pytest.raises(UserError, match=r"did you mean train\.lr"):
         plan(STUDY, 1, {"train.l": 1})
+    with pytest.raises(UserError, match="--scale 0 is not above 0"):
+        plan(STUDY, 0, {})
     with pytest.raises(SystemExit, match=r"^error: table-CCTX: no such run; study\.yaml has table-CCTT, "):
         main(["table-CCTX"])

@@ -1,8 +1,8 @@
 import pytest
-import yaml
 
 from coatnet import load_params
-from stages.summary import main, read_overrides, summarise
+from stages.presets import read_overrides
+from stages.summary import main, summarise
 
 
 def test_rows_of_the_defaults():
@@ -51,9 +51,3 @@ def test_the_command_prints_a_table(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert [cell.strip() for cell in lines[-1].strip("|").split("|")][:2] == ["total", "10"]
-
-
-def test_every_preset_is_valid():
-    with open("presets.yaml") as file:
-        for preset in yaml.safe_load(file):
-            load_params(overrides=read_overrides([], preset))

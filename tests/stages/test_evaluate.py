@@ -1,0 +1,75 @@
+import json
+
+import pandas as pd
+import pytest
+import torch
+
+from coatnet import UserError, create_model
+from coatnet.data import Shards, write_shards, write_synthetic
+from coatnet.training.checkpoint import Checkpoint, save_checkpoint
+from stages import ARCHIVE, CHECKPOINT, REPORTS, SHARDS, evaluate
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny, tmp_path_factory):
+    """Shards and an untrained checkpoint."""
+    folder, params = tmp_path_factory.mktemp("evaluate"), tiny()
+    write_synthetic(params.data.synthetic, folder / ARCHIVE)
+    write_shards(folder / ARCHIVE, folder / SHARDS)
+    shards = Shards(folder / SHARDS)
+    torch.manual_seed(0)
+    model = create_model(params.model, shards.num_classes).eval()
+    save_checkpoint(folder / CHECKPOINT, Checkpoint(model, params, shards.classes, shards.mean, shards.std))
+    return folder
+
+
+@pytest.fixture
+def seen(workspace, monkeypatch):
+    """Image sizes and crops that the transform was made with."""
+    made, transform = [], evaluate.EvalTransform
+    monkeypatch.chdir(workspace)
+    monkeypatch.setattr(evaluate, "EvalTransform", lambda **given: made.append(given) or transform(**given))
+    return made
+
+
+def metrics() -> dict:
+    return json.loads((REPORTS / "metrics.json").read_text())
+
+
+def test_the_test_set_at_the_size_trained_at(tiny, seen):
+    evaluate.main(tiny())
+    assert (seen[0]["image_size"], seen[0]["crop"]) == (32, None)
+    found = metrics()
+    assert (found["split"], found["images"]) == ("test", 24)
+    answers = pd.read_csv(REPORTS / "predictions.csv", dtype=str)
+    assert found["top1"] == round(100 * (answers.actual == answers.predicted).mean(), 2)
+
+
+def test_another_size_and_crop_reach_the_transform(tiny, seen):
+    evaluate.main(tiny(evaluate__image_size=64, evaluate__crop=0.875))
+    assert (seen[0]["image_size"], seen[0]["crop"]) == (64, 0.875)
+
+
+def test_held_out_images_stand_in_for_the_test_set(tiny, seen):
+    evaluate.main(tiny(data__holdout=0.25))
+    assert (metrics()["split"], metrics()["images"]) == ("holdout", 4 * 6)
+
+
+def test_other_classes_are_refused(tiny, workspace, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = tiny(data__synthetic__classes=3)
+    write_synthetic(params.data.synthetic, ARCHIVE)
+    write_shards(ARCHIVE, SHARDS)
+    CHECKPOINT.parent.mkdir()
+    CHECKPOINT.symlink_to(workspace / CHECKPOINT)
+    with pytest.raises(UserError, match="was trained on other classes"):
+        evaluate.main(params)
+
+
+def test_a_batch_that_does_not_fit_says_what_to_lower(tiny, seen, monkeypatch):
+    def too_much(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(evaluate, "predict", too_much)
+    with pytest.raises(UserError, match=r"does not hold \d+ images: lower evaluate\.batch_size"):
+        evaluate.main(tiny())
