@@ -1,5 +1,6 @@
 """Shared by all tests: parameters made small, the real cut of the data where it exists."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,14 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
+def _at_the_root():
+    """As users run it, also where pytest was started elsewhere."""
+    with contextlib.chdir(ROOT):
+        yield
+
+
+@pytest.fixture(scope="session")
 def tiny():
     """`tiny(**overrides)`, dots written as `__`: the repository's parameters at a size for tests."""
 
@@ -44,7 +52,7 @@ def real_cut() -> Path:
     return REAL_CUT
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread():
     """Small tensors are quicker so, and sums come out in one order."""
     threads = torch.get_num_threads()
