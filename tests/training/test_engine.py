@@ -2,20 +2,19 @@
 
 import os
 import signal
+from collections import defaultdict
 
 import pytest
 import torch
 from torch import nn
 
 from coatnet import UserError
-from coatnet.data import Shards, write_shards, write_synthetic
 from coatnet.training import engine
 from coatnet.training.display import Display
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import World
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ALONE = World(0, 1, torch.device("cpu"))
 # Everything that has state or randomness of its own.
 ALL_ON = {
     "model__variant": "paper",
@@ -29,21 +28,21 @@ ALL_ON = {
 }
 
 
+PLAIN = {
+    "augment__policy": "none",
+    "augment__crop_scale": [1.0, 1.0],
+    "augment__crop_ratio": [1.0, 1.0],
+    "augment__flip": 0.0,
+    "augment__mixup__probability": 0.0,
+    "augment__cutmix__probability": 0.0,
+    "augment__erase__probability": 0.0,
+}
+
+
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    from coatnet import load_params
-    from tests.conftest import ROOT, TINY
-
-    folder = tmp_path_factory.mktemp("data")
-    write_synthetic(load_params(ROOT / "params.yaml", TINY).data.synthetic, folder / "archive.zip")
-    write_shards(folder / "archive.zip", folder / "shards")
-    return Shards(folder / "shards")
-
-
-@pytest.fixture
-def train(shards, tmp_path):
-    """`train(params)` runs to the end, from `tmp_path / "progress"` where that exists."""
-    return lambda params: Trainer(params, shards, ALONE, tmp_path / "progress").run()
+def unbroken(one_thread, tiny, shards, world, tmp_path_factory):
+    """The run with ALL_ON that nothing stopped."""
+    return Trainer(tiny(**ALL_ON), shards, world, tmp_path_factory.mktemp("unbroken") / "progress").run()
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
@@ -68,54 +67,38 @@ def test_the_seed_decides(tiny, train, tmp_path):
 
 
 @pytest.mark.parametrize("at", [(0, 3), (1, 0), (1, 4), (2, 5)])
-def test_a_run_that_died_ends_as_the_unbroken_one(tiny, train, tmp_path, monkeypatch, at):
-    params = tiny(**ALL_ON)
-    unbroken = train(params)
-    (tmp_path / "progress").unlink()
-
-    class Killed(BaseException):
-        pass
-
-    step = Trainer._step
-
-    def dies(self, epoch, number, *rest):
-        if (epoch, number) == at:
-            raise Killed
-        step(self, epoch, number, *rest)
-
-    monkeypatch.setattr(Trainer, "_step", dies)
-    with pytest.raises(Killed):
-        train(params)
-    monkeypatch.setattr(Trainer, "_step", step)
+def test_a_run_that_died_ends_as_the_unbroken_one(tiny, train, kill, unbroken, tmp_path, capsys, at):
+    kill(tiny(**ALL_ON), at)
     assert (tmp_path / "progress").exists() == (at[0] > 0)
-    again = train(params)
+    capsys.readouterr()
+    again = train(tiny(**ALL_ON))
+    assert (f"Going on after epoch {at[0]}\n" in capsys.readouterr().out) == (at[0] > 0)
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_costs_no_step(tiny, train, tmp_path, monkeypatch, capsys, number):
-    params, handler = tiny(**ALL_ON), signal.getsignal(number)
-    unbroken = train(params)
-    (tmp_path / "progress").unlink()
-    step = Trainer._step
-
-    def signalled(self, epoch, index, *rest):
-        step(self, epoch, index, *rest)
-        if (epoch, index) == (1, 2):
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(Trainer, "_step", signalled)
-    with pytest.raises(SystemExit) as stopped:
-        train(params)
-    assert stopped.value.code == 128 + number
-    monkeypatch.setattr(Trainer, "_step", step)
+def test_a_signal_costs_no_step(tiny, train, stop, unbroken, capsys, number):
+    handler = signal.getsignal(number)
+    ended = stop(tiny(**ALL_ON), (1, 2), lambda: os.kill(os.getpid(), number), SystemExit)
+    assert ended.code == 128 + number
     capsys.readouterr()
-    again = train(params)
+    again = train(tiny(**ALL_ON))
     assert "Going on after epoch 1, step 3" in capsys.readouterr().out
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history
     assert signal.getsignal(number) == handler
+
+
+def test_a_signal_in_a_later_pass_costs_no_step(tiny, train, stop, tmp_path, capsys):
+    params = tiny(train__epochs=1, augment__passes=["plain", "erase", "mixup"])
+    unbroken = train(params)
+    (tmp_path / "progress").unlink()
+    stop(params, (0, 7), lambda: os.kill(os.getpid(), signal.SIGTERM), SystemExit)
+    again = train(params)
+    assert "Going on after epoch 0, step 8" in capsys.readouterr().out
+    assert same(unbroken.model, again.model)
+    assert unbroken.history == again.history
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"train__lr": 1e-3}, {"augment__flip": 0.1}, {"data__holdout": 0.1}])
@@ -182,8 +165,7 @@ def test_too_little_memory_says_which_batch_fits(tiny, train, monkeypatch, accum
     ],
 )
 def test_a_machine_with_too_little_memory_says_so_before_the_kernel_kills(tiny, train, monkeypatch, free, sentence):
-    memory = type("Memory", (), {"available": free})
-    monkeypatch.setattr(engine.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(engine, "free_memory", lambda: free)
     with pytest.raises(UserError, match=sentence):
         train(tiny())
 
@@ -199,20 +181,62 @@ def test_other_errors_are_not_taken_for_little_memory(tiny, train, monkeypatch):
 
 def test_parts_add_up_to_the_batch(tiny, train, tmp_path, monkeypatch):
     """With batch norm in eval mode and nothing random, accumulation changes nothing but rounding."""
-    plain = {"augment__policy": "none", "augment__crop_scale": [1.0, 1.0], "augment__crop_ratio": [1.0, 1.0]}
-    plain |= {"augment__flip": 0.0, "augment__mixup__probability": 0.0, "augment__cutmix__probability": 0.0}
-    plain |= {"augment__erase__probability": 0.0, "train__epochs": 1}
     start = Trainer._start_epoch
     monkeypatch.setattr(Trainer, "_start_epoch", lambda self, epoch: (start(self, epoch), self.model.eval()))
-    whole = train(tiny(**plain)).model
+    whole = train(tiny(**PLAIN, train__epochs=1)).model
     (tmp_path / "progress").unlink()
-    parts = train(tiny(**plain, train__accumulation=4)).model
+    parts = train(tiny(**PLAIN, train__epochs=1, train__accumulation=4)).model
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_held_out_images_are_evaluated_and_not_trained_on(tiny, shards, tmp_path):
-    trainer = Trainer(tiny(data__holdout=0.25), shards, ALONE, tmp_path / "progress")
+def test_a_batch_that_does_not_part_is_refused(tiny, shards, tmp_path):
+    three = World(0, 3, torch.device("cpu"))
+    with pytest.raises(UserError, match=r"accumulation=2 parts in each of 3 processes: make it a multiple of 6"):
+        Trainer(tiny(train__accumulation=2), shards, three, tmp_path / "progress")
+
+
+def test_the_average_is_kept_in_place_of_the_weights(tiny, shards, world, tmp_path):
+    trainer = Trainer(tiny(train__epochs=1, train__ema=0.9), shards, world, tmp_path / "progress")
+
+    def weights(model):
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    initial = weights(trainer.model)
+    averaged, last = weights(trainer.run().model), weights(trainer.model)
+    assert 0 < (averaged - initial).norm() < (last - initial).norm()
+    assert 0 < (averaged - last).norm() < (initial - last).norm()
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_gradients_are_clipped(tiny, train, monkeypatch, clip_norm):
+    norms, step = [], torch.optim.AdamW.step
+
+    def listen(self):
+        norms.append(nn.utils.get_total_norm([p.grad for group in self.param_groups for p in group["params"]]).item())
+        step(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", listen)
+    train(tiny(train__epochs=1, train__clip_norm=clip_norm))
+    assert len(norms) == 6
+    assert all((norm <= 0.5 + 1e-6) == (clip_norm is not None) for norm in norms)
+
+
+def test_sizes_grow_by_the_schedule(tiny, train, monkeypatch):
+    sizes, augment = defaultdict(set), engine.BatchAugment.__call__
+
+    def listen(self, *args, epoch, **kwargs):
+        x_bchw, targets_bk = augment(self, *args, epoch=epoch, **kwargs)
+        sizes[epoch].add(tuple(x_bchw.shape[2:]))
+        return x_bchw, targets_bk
+
+    monkeypatch.setattr(engine.BatchAugment, "__call__", listen)
+    train(tiny(train__epochs=3, train__image_size=[[0, 32], [1, 64]], model__image_size=64))
+    assert sizes == {0: {(32, 32)}, 1: {(64, 64)}, 2: {(64, 64)}}
+
+
+def test_held_out_images_are_evaluated_and_not_trained_on(tiny, shards, world, tmp_path):
+    trainer = Trainer(tiny(data__holdout=0.25), shards, world, tmp_path / "progress")
     assert len(trainer.batches.images) == 72
     assert len(trainer.curve_data[0]) == 24
     seen = {image.numpy().tobytes() for image in trainer.batches.images}
@@ -239,10 +263,10 @@ def test_the_curve_has_points_where_asked(tiny, train):
 
 
 @pytest.mark.parametrize(("epochs", "warns"), [(80, True), (1, False)])
-def test_a_run_of_days_says_so_and_what_to_type(tiny, monkeypatch, capsys, epochs, warns):
+def test_a_run_of_days_says_so_and_what_to_type(tiny, world, monkeypatch, capsys, epochs, warns):
     clock = iter(range(0, 10**6, 10))  # ten seconds between any two looks
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    display = Display(tiny(train__epochs=epochs, model__image_size=224, train__batch_size=128), 781, ALONE)
+    display = Display(tiny(train__epochs=epochs, model__image_size=224, train__batch_size=128), 781, world)
     display.start("")
     for step in range(3):
         assert display.is_due() or step == 0

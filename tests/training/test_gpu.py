@@ -6,15 +6,14 @@ import torch
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import World
 
-from .test_engine import ALL_ON, same, shards  # noqa: F401 (a fixture)
+from .test_engine import ALL_ON, same
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 
-@pytest.fixture
-def train(shards, tmp_path):  # noqa: F811
-    world = World(0, 1, torch.device("cuda", 0))
-    return lambda params: Trainer(params, shards, world, tmp_path / "progress").run()
+@pytest.fixture(scope="session")
+def world():
+    return World(0, 1, torch.device("cuda", 0))
 
 
 def test_it_learns_compiled_and_in_bf16(tiny, train):
@@ -24,21 +23,13 @@ def test_it_learns_compiled_and_in_bf16(tiny, train):
     assert all(p.dtype == torch.float32 and p.is_cuda for p in trained.model.parameters())
 
 
-def test_deterministic_runs_are_equal_also_when_resumed(tiny, train, tmp_path):
-    on = {**ALL_ON, "train__deterministic": True, "train__compile": False}
-    unbroken = train(tiny(**on))
+def test_deterministic_runs_are_equal_also_when_resumed(tiny, train, kill, tmp_path, capsys):
+    params = tiny(**ALL_ON, train__deterministic=True, train__compile=False)
+    unbroken = train(params)
     (tmp_path / "progress").unlink()
-    step = Trainer._step
-
-    def dies(self, epoch, number, *rest):
-        if (epoch, number) == (1, 3):
-            raise KeyboardInterrupt
-        step(self, epoch, number, *rest)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Trainer, "_step", dies)
-        train(tiny(**on))
-    again = train(tiny(**on))
+    kill(params, (1, 3))
+    again = train(params)
+    assert "Going on after epoch 1\n" in capsys.readouterr().out
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history
 
