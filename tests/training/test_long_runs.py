@@ -1,49 +1,49 @@
 """Whole runs in processes of their own: killed again and again, and watched for leaks."""
 
-import multiprocessing
+import time
 from collections import Counter
 
 import pytest
-
-from coatnet.data import write_shards, write_synthetic
 
 from . import workers
 from .test_engine import ALL_ON
 
 pytestmark = pytest.mark.slow
-# Each process is forked from one that has imported all of this already.
-fork = multiprocessing.get_context("forkserver")
-fork.set_forkserver_preload(["tests.training.workers"])
 
 
-@pytest.fixture
-def folder(tiny, tmp_path):
-    write_synthetic(tiny().data.synthetic, tmp_path / "archive.zip")
-    write_shards(tmp_path / "archive.zip", tmp_path / "shards")
-    return tmp_path
-
-
-def exit_code(function, *args) -> int:
-    process = fork.Process(target=function, args=args)
+def exit_code(function, *args, **kwargs) -> int:
+    process = workers.fork.Process(target=function, args=args, kwargs=kwargs)
     process.start()
     process.join(120)
+    if process.is_alive():
+        process.kill()
+        pytest.fail(f"{function.__name__} did not end within 120 s")
     return process.exitcode
 
 
 def test_twenty_kills_change_nothing(tiny, folder):
     params = tiny(**{**ALL_ON, "train__epochs": 12, "train__image_size": [[0, 32], [8, 64]]})
-    assert exit_code(workers.train_alone, params, folder, "unbroken") == 0
+    assert exit_code(workers.train_alone, params, folder, "warm-up") == 0
     (folder / "progress").unlink()
-    kinds, ends = ["SIGKILL", "saving", "SIGTERM", "SIGKILL"] * 5, Counter()
-    for number, kind in enumerate(kinds):
-        code = exit_code(workers.train_alone, params, folder, f"killed-{number}", kind)
-        ends[code] += 1
+    start = time.monotonic()
+    assert exit_code(workers.train_alone, params, folder, "unbroken") == 0
+    seconds = time.monotonic() - start
+    (folder / "progress").unlink()
+    ends = Counter()
+    for number, kind in enumerate(["SIGKILL", "saving", "SIGTERM", "SIGKILL"] * 5):
+        chance = {"kill": kind, "seed": number, "longest": 0.8 * seconds}
+        code = exit_code(workers.train_alone, params, folder, f"killed-{number}", **chance)
+        ends[kind, code] += 1
         if code == 0:  # this one outran its kill: all it went through is in its checkpoint
             assert (folder / f"killed-{number}").read_bytes() == (folder / "unbroken").read_bytes()
             (folder / "progress").unlink()
-    assert ends[-9] + ends[143] + ends[-15] >= 10, ends
+    assert ends["SIGKILL", -9] + ends["SIGTERM", 143] + ends["SIGTERM", -15] >= 7, ends
+    assert ends["saving", -9] >= 3, ends
     assert exit_code(workers.train_alone, params, folder, "last") == 0
     assert (folder / "last").read_bytes() == (folder / "unbroken").read_bytes()
+    said = (folder / "said").read_text()
+    assert said.count("Going on after") >= 5
+    assert "unreadable" not in said
     assert {path.name for path in folder.iterdir() if path.name.startswith(".")} <= {".progress.tmp"}
 
 

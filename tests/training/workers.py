@@ -1,9 +1,11 @@
-"""What the processes of test_processes.py run; in a module of its own, since new processes import it."""
+"""What the processes of these tests run; in a module of its own, since new processes import it."""
 
+import multiprocessing
 import os
 import random
 import resource
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +19,10 @@ from coatnet.training import engine, progress
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import World, join_world
+
+# Each process is forked from one that has imported all of this already.
+fork = multiprocessing.get_context("forkserver")
+fork.set_forkserver_preload(["tests.training.workers"])
 
 
 def exact(params: Params, folder: Path) -> None:
@@ -62,28 +68,39 @@ def refusing(_: Params, __: Path) -> None:
         raise UserError("the second process says no")
 
 
-def train_alone(params: Params, folder: Path, checkpoint: str, kill: str | None = None) -> None:
-    """Trains to the end and saves a checkpoint, unless it kills itself before, at a moment drawn anew each time.
+def waiting(folder: Path) -> None:
+    """Says by a file that it is there."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(120)
 
-    `kill` is "saving" (in the middle of writing progress), "SIGKILL" or "SIGTERM" (at any time), or None.
+
+def train_alone(
+    params: Params, folder: Path, checkpoint: str, *, kill: str | None = None, seed: int = 0, longest: float = 0
+) -> None:
+    """Trains to the end and saves a checkpoint, unless it kills itself before, at a moment drawn by `seed`.
+
+    `kill` is "saving" (in the middle of writing progress), "SIGKILL" or "SIGTERM" (before `longest` seconds), or None.
+    What it prints is added to `folder / "said"`.
     """
     torch.set_num_threads(1)
+    sys.stdout = open(folder / "said", "a", buffering=1)  # noqa: SIM115 (open as long as the process lives)
+    drawn = random.Random(seed)
     if kill == "saving":
-        save, left = torch.save, random.randint(1, 2)
+        save, left = torch.save, drawn.randint(1, 2)
 
         def cut_off(values: object, path: Path) -> None:
             nonlocal left
             save(values, path)
             left -= 1
             if not left:
-                os.truncate(path, random.randint(0, path.stat().st_size))
+                os.truncate(path, drawn.randint(0, path.stat().st_size))
                 os.kill(os.getpid(), signal.SIGKILL)
 
         progress.torch.save = cut_off
     elif kill:
 
         def at_any_time() -> None:
-            time.sleep(random.uniform(0.05, 0.8))
+            time.sleep(drawn.uniform(0.1, 1) * longest)
             os.kill(os.getpid(), signal.Signals[kill])
 
         threading.Thread(target=at_any_time, daemon=True).start()
