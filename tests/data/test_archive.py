@@ -85,7 +85,7 @@ def added(name, content=b"content"):
         (added("wnids.txt", b"n02\n"), "wnids.txt must name at least two classes"),
         (added("wnids.txt", b"n02\nn01\nn02\n"), "none twice"),
         (added("wnids.txt", b"n02\nn01\nn03\n"), "class n03 has no images in train/n03/images/*.JPEG"),
-        (added("wnids.txt", b"n02\nn03\n"), "train/n01/images/n01_0.JPEG is of class n01, which wnids.txt does not list"),
+        (added("wnids.txt", b"n02\nn03\n"), "n01_0.JPEG is of class n01, which wnids.txt does not list"),
         (without("train/n01/images"), "class n01 has no images in train/n01/images/*.JPEG"),
         (added("val/val_annotations.txt", b"val_0.JPEG\tn02\n"), "does not list val/images/val_1.JPEG"),
         (added("val/val_annotations.txt", b"val_0.JPEG n02\n"), "has the row 'val_0.JPEG n02', but 2 columns"),
