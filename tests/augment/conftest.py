@@ -4,11 +4,21 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 
 @pytest.fixture(autouse=True)
 def _one_thread(one_thread):
     """Small tensors: a second thread only adds noise."""
+
+
+def torchvisions(image, chain, interpolation=F.InterpolationMode.NEAREST):
+    """The operations as torchvision's own policies apply them."""
+    apply = v2.RandAugment()._apply_image_or_video_transform
+    for op, magnitude in chain:
+        image = apply(image, op.name, magnitude, interpolation=interpolation, fill={})
+    return image
 
 
 def synthetic_images() -> torch.Tensor:

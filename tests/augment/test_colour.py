@@ -1,10 +1,10 @@
 import pytest
 import torch
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
 from coatnet.augment.colour import apply_colour, look_up
 from coatnet.augment.policy import SIGNED, Op, magnitudes
+
+from .conftest import torchvisions
 
 TABLE_OPS = [Op.Brightness, Op.Contrast, Op.Posterize, Op.Solarize, Op.AutoContrast, Op.Equalize, Op.Invert]
 BLEND_OPS = [Op.Color, Op.Sharpness]
@@ -17,13 +17,6 @@ def ours(images, chain, inside=None):
         inside = torch.ones(n, 1, *images.shape[2:], dtype=torch.bool, device=device)
     operation_bn = torch.tensor(operations, device=device).expand(n, -1)
     return look_up(*apply_colour(images, operation_bn, torch.tensor(values, device=device).expand(n, -1), inside))
-
-
-def torchvisions(image, chain):
-    apply = v2.RandAugment()._apply_image_or_video_transform
-    for op, magnitude in chain:
-        image = apply(image, op.name, magnitude, interpolation=F.InterpolationMode.NEAREST, fill={})
-    return image
 
 
 def every_magnitude(op):
@@ -43,7 +36,8 @@ def test_equals_torchvision_at_every_magnitude(op, images, device, path):
 
 @pytest.mark.parametrize("first", TABLE_OPS)
 @pytest.mark.parametrize("second", TABLE_OPS)
-def test_chains_of_tables_equal_torchvision(first, second, images):
+def test_chains_of_tables_equal_torchvision(first, second, images, device):
+    images = images.to(device)
     chain = [(op, every_magnitude(op)[len(every_magnitude(op)) // 3]) for op in (first, second)]
     expected = torch.stack([torchvisions(image, chain) for image in images])
     assert torch.equal(ours(images, chain), expected)
@@ -52,7 +46,8 @@ def test_chains_of_tables_equal_torchvision(first, second, images):
 @pytest.mark.parametrize("blend", BLEND_OPS)
 @pytest.mark.parametrize("table", [Op.Equalize, Op.Contrast, Op.Solarize])
 @pytest.mark.parametrize("blend_first", [False, True])
-def test_chains_with_blends_keep_their_order(blend, table, blend_first, images):
+def test_chains_with_blends_keep_their_order(blend, table, blend_first, images, device):
+    images = images.to(device)
     chain = [(blend, 0.8), (table, 0.4)] if blend_first else [(table, 0.4), (blend, 0.8)]
     # Blends are within 1 of torchvision's; a table after one can spread that, so its input is taken from ours.
     after_first = ours(images, chain[:1])
@@ -61,14 +56,16 @@ def test_chains_with_blends_keep_their_order(blend, table, blend_first, images):
     assert difference <= (0 if blend_first else 1)
 
 
-def test_each_image_has_its_own_chain(images, path):
+def test_each_image_has_its_own_chain(images, device, path):
     """A mixed batch equals the images one by one; images without an operation stay; the input is not written to."""
+    images = images.to(device)
     before = images.clone()
     g = torch.Generator().manual_seed(0)
     operation = torch.randint(0, len(Op), (len(images), 3), generator=g)
     operation[0] = Op.Rotate
     magnitude = torch.where(operation == Op.Posterize, 4, torch.rand(operation.shape, generator=g))
-    inside = torch.ones(len(images), 1, 64, 64, dtype=torch.bool)
+    operation, magnitude = operation.to(device), magnitude.to(device)
+    inside = torch.ones(len(images), 1, 64, 64, dtype=torch.bool, device=device)
     together = look_up(*apply_colour(images, operation, magnitude, inside))
     for i in range(len(images)):
         one = slice(i, i + 1)
@@ -79,9 +76,10 @@ def test_each_image_has_its_own_chain(images, path):
 
 
 @pytest.mark.parametrize("op", [Op.AutoContrast, Op.Equalize, Op.Contrast])
-def test_measures_the_crop(op, images):
+def test_measures_the_crop(op, images, device):
     """Inside the crop, the same as torchvision does to the crop alone."""
-    inside = torch.zeros(len(images), 1, 64, 64, dtype=torch.bool)
+    images = images.to(device)
+    inside = torch.zeros(len(images), 1, 64, 64, dtype=torch.bool, device=device)
     inside[:, :, 10:50, 5:35] = True
     crop = images[:, :, 10:50, 5:35]
     expected = torch.stack([torchvisions(image, [(op, 0.6)]) for image in crop])

@@ -8,16 +8,11 @@ from coatnet.augment.geometry import CROP_LANES, draw_crop, inside_box, policy_m
 from coatnet.augment.policy import SIGNED, Op, magnitudes
 from coatnet.augment.random import draw, stream_key
 
+from .conftest import torchvisions
+
 GEOMETRY = [Op.ShearX, Op.ShearY, Op.TranslateX, Op.TranslateY, Op.Rotate]
-NEAREST, BILINEAR = F.InterpolationMode.NEAREST, F.InterpolationMode.BILINEAR
+BILINEAR = F.InterpolationMode.BILINEAR
 BLACK = torch.zeros(3)
-
-
-def torchvisions(image, chain, interpolation=NEAREST):
-    apply = v2.RandAugment()._apply_image_or_video_transform
-    for op, magnitude in chain:
-        image = apply(image, op.name, magnitude, interpolation=interpolation, fill={})
-    return image
 
 
 def unchanged(images) -> torch.Tensor:
@@ -48,7 +43,7 @@ def to_rounding_border(op, magnitude) -> torch.Tensor:
 @pytest.mark.parametrize("op", GEOMETRY)
 @pytest.mark.parametrize("wide", [False, True])
 def test_nearest_equals_torchvision_at_every_magnitude(op, wide, images, device, path):
-    """But for at most 0.5% of the pixels, and those only where the source lies between two pixels by float's grace."""
+    """But for at most 0.5% of the pixels on average, and only where the source lies between two pixels by float's grace."""
     images, different = images[:6].to(device), []
     for magnitude in magnitudes(op, 31, 64, wide).tolist():
         for signed in (magnitude, -magnitude):
@@ -60,25 +55,25 @@ def test_nearest_equals_torchvision_at_every_magnitude(op, wide, images, device,
 
 
 @pytest.mark.parametrize("op", GEOMETRY)
-def test_bilinear_equals_torchvision_inside(op, images, path):
+def test_bilinear_equals_torchvision_inside(op, images, device, path):
     for magnitude in magnitudes(op, 10, 64).tolist()[1::4]:
         expected = torch.stack([torchvisions(image.float(), [(op, magnitude)], BILINEAR) for image in images])
         # Where torchvision blends the border with black, ours ends sharply.
         inside = torchvisions(torch.ones(1, 64, 64), [(op, magnitude)], BILINEAR) == 1
-        x = ours(images, [(op, magnitude)], interpolation="bilinear")
+        x = ours(images.to(device), [(op, magnitude)], interpolation="bilinear").cpu()
         torch.testing.assert_close(x * inside, expected * inside, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("first", GEOMETRY)
 @pytest.mark.parametrize("second", GEOMETRY)
-def test_chains_keep_their_order(first, second):
+def test_chains_keep_their_order(first, second, device):
     """A chain moves a point to where torchvision's two steps move it: to a pixel or so, as those round twice."""
     chain = [(first, 20.0 if first == Op.Rotate else 0.3 if "Shear" in first.name else 9.0)]
     chain += [(second, -25.0 if second == Op.Rotate else 0.2 if "Shear" in second.name else -6.0)]
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     coordinates = torch.stack([x, y, torch.full_like(x, 99)]).byte()  # each pixel says where it came from
     expected = torchvisions(coordinates, chain).int()
-    actual = ours(coordinates[None], chain)[0].int()
+    actual = ours(coordinates[None].to(device), chain)[0].int().cpu()
     visible, also_theirs = actual[2] == 99, expected[2] == 99
     assert also_theirs.float().mean() > 0.3
     assert (actual - expected)[:, visible & also_theirs].abs().max() <= 1
@@ -98,22 +93,13 @@ def test_crop_and_flip_equal_torchvision(size, flip, box, images, device, path):
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
-def test_map_acts_on_the_flipped_crop(interpolation, images, path):
+def test_map_acts_on_the_flipped_crop(interpolation, images, device, path):
     """As torchvision, that augments the crop once it is cut out, resized and flipped; beyond it is the fill."""
+    images = images.to(device)
     left, top, w, h = 8, 16, 48, 32
     chain, fill = [(Op.Rotate, 20.0), (Op.ShearX, 0.2)], torch.tensor([-5.0, 300.0, 2.5])
     crop = F.horizontal_flip(images[:, :, top : top + h, left : left + w])
-    inside = (slice(0, len(images)), (0, 0, w, h))
-    crop_alone = sample(
-        crop,
-        unchanged(crop),
-        torch.tensor(inside[1]).expand(len(images), 4),
-        torch.zeros(len(images), dtype=torch.bool),
-        policy_map(torch.tensor([[Op.Rotate, Op.ShearX]] * len(images)), torch.tensor([[20.0, 0.2]] * len(images)), 64),
-        64,
-        fill,
-        interpolation,
-    )
+    crop_alone = ours(crop, chain, 64, (0, 0, w, h), False, interpolation, fill)
     x = ours(images, chain, 64, (left, top, w, h), True, interpolation, fill)
     if interpolation == "nearest":
         assert differing(x, crop_alone) <= 0.005
@@ -122,31 +108,32 @@ def test_map_acts_on_the_flipped_crop(interpolation, images, path):
     assert (x[:, 1, 0, 0] == 300).all()
 
 
-def test_mixed_batch_equals_one_by_one(images, path):
+def test_mixed_batch_equals_one_by_one(images, device, path):
     g = torch.Generator().manual_seed(0)
     n = len(images)
     operation = torch.randint(0, len(Op), (n, 2), generator=g)
     magnitude = torch.where(torch.isin(operation, torch.tensor(SIGNED)), torch.rand(n, 2, generator=g), 0) * 10
     box = draw_crop(draw(stream_key(3), torch.arange(n), CROP_LANES), (0.08, 1), (3 / 4, 4 / 3), 64, 64)
     flip, map_b23 = torch.arange(n) % 2 == 0, policy_map(operation, magnitude / 20, 80)
-    together = sample(images, unchanged(images), box, flip, map_b23, 80, BLACK)
+    arguments = [t.to(device) for t in (images, unchanged(images), box, flip, map_b23)]
+    together = sample(*arguments, 80, BLACK.to(device))
     for i in range(n):
         one = slice(i, i + 1)
-        alone = sample(images[one], unchanged(images[one]), box[one], flip[one], map_b23[one], 80, BLACK)
+        alone = sample(*(t[one] for t in arguments), 80, BLACK.to(device))
         torch.testing.assert_close(together[one], alone, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize(
     ("scale", "ratio"), [((0.08, 1.0), (3 / 4, 4 / 3)), ((0.5, 0.9), (0.2, 0.4)), ((1, 1), (1, 1))]
 )
-def test_crop_distribution_is_torchvisions(scale, ratio):
+def test_crop_distribution_is_torchvisions(scale, ratio, device):
     """Also where few of the ten attempts fit, and where none can."""
     reference = v2.RandomResizedCrop(64, scale=scale, ratio=ratio)
     torch.manual_seed(0)
     n, image = 4000, [torch.empty(3, 64, 64)]
     boxes = [reference.make_params(image) for _ in range(n)]
     theirs = torch.tensor([[b["left"], b["top"], b["width"], b["height"]] for b in boxes])
-    drawn = draw_crop(draw(stream_key(4), torch.arange(10 * n), CROP_LANES), scale, ratio, 64, 64)
+    drawn = draw_crop(draw(stream_key(4), torch.arange(10 * n, device=device), CROP_LANES), scale, ratio, 64, 64).cpu()
     assert (drawn >= 0).all() and (drawn[:, :2] + drawn[:, 2:] <= 64).all() and (drawn[:, 2:] > 0).all()
     measures = {
         "area": lambda box: box[:, 2] * box[:, 3],
@@ -158,8 +145,8 @@ def test_crop_distribution_is_torchvisions(scale, ratio):
         assert stats.ks_2samp(measure(drawn).numpy(), measure(theirs).numpy()).pvalue > 1e-3, name
 
 
-def test_inside_box():
-    inside = inside_box(torch.tensor([[1, 2, 3, 1], [0, 0, 0, 0]]), 4, 5)
+def test_inside_box(device):
+    inside = inside_box(torch.tensor([[1, 2, 3, 1], [0, 0, 0, 0]], device=device), 4, 5).cpu()
     expected = torch.zeros(2, 1, 4, 5, dtype=torch.bool)
     expected[0, 0, 2, 1:4] = True
     assert torch.equal(inside, expected)
