@@ -43,7 +43,7 @@ def to_rounding_border(op, magnitude) -> torch.Tensor:
 @pytest.mark.parametrize("op", GEOMETRY)
 @pytest.mark.parametrize("wide", [False, True])
 def test_nearest_equals_torchvision_at_every_magnitude(op, wide, images, device, path):
-    """But for at most 0.5% of the pixels on average, and only where the source lies between two pixels by float's grace."""
+    """But for 0.5% of the pixels on average at most, and only where the source lies between two by float's grace."""
     images, different = images[:6].to(device), []
     for magnitude in magnitudes(op, 31, 64, wide).tolist():
         for signed in (magnitude, -magnitude):
