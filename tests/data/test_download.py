@@ -13,8 +13,9 @@ NOWHERE = "http://127.0.0.1:9/file.zip"
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
+def no_waiting_and_no_proxy(monkeypatch):
     monkeypatch.setattr("coatnet.data.download.BACKOFF", 0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # counts before NO_PROXY
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def test_a_file_already_whole_is_not_fetched_again(path):
     with serve(CONTENT) as server:
         fetch([server.url], SHA256, path)
     assert path.read_bytes() == CONTENT
+    assert server.asked == [f"bytes={len(CONTENT)}-"]
 
 
 def test_a_start_of_another_file_is_given_up(path):

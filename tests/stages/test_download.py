@@ -20,6 +20,7 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.delenv("TINY_IMAGENET_ZIP", raising=False)
     monkeypatch.setattr("coatnet.data.download.BACKOFF", 0)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     return folder
 
 
