@@ -40,7 +40,7 @@ def test_without_a_remote_the_data_come_from_their_source_and_training_stays(clo
 
 def test_two_branches_that_both_ran_are_merged_as_readme_says(repository):
     repository.run("git", "checkout", "--quiet", "-b", "other")
-    repository.edit("params.yaml", "dpi: 120", "dpi: 60")
+    repository.edit("params.yaml", "dpi: 30", "dpi: 31")
     assert repository.stages_run("repro") == ["plot"]
     repository.commit("other figures")
     repository.run("git", "checkout", "--quiet", "-")

@@ -1,15 +1,10 @@
 """The study: one command that runs what is missing, goes on after a stop, and writes the report."""
 
-import os
 import signal
-import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
-
-from .conftest import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 STUDY = """
@@ -26,16 +21,11 @@ def test_a_study_goes_on_after_a_stop_and_reports(repository):
     (repository.folder / "study.yaml").write_text(STUDY)
     repository.commit("a small study")
     command = [sys.executable, "-m", "stages.study"]
+    progress = repository.folder / ".progress"
     # Ctrl-C in the second run's training.
-    stopped = subprocess.Popen(
-        command, cwd=repository.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not list((repository.folder / ".progress").glob("deeper*.pt")) and stopped.poll() is None:
-        time.sleep(0.01)
-    os.killpg(stopped.pid, signal.SIGINT)
-    printed, _ = stopped.communicate()
+    stopped = repository.kill_when(lambda: list(progress.glob("deeper*.pt")), signal.SIGINT, *command)
     assert stopped.returncode == 1
-    assert "study: 1 of 2 runs are in reports/study.md" in printed
+    assert "study: 1 of 2 runs are in reports/study.md" in stopped.stdout
 
     finished = repository.run(*command).stdout
     assert "study: 1 of 2 runs are done, 1 to go" in finished
