@@ -115,7 +115,7 @@ class BatchAugment:
         erasing, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
         if erasing:
             x = self._erase(x, draw_erase(bits["erase"], params.erase, erasing, size), key, image_b)
-        targets = torch.nn.functional.one_hot(labels_b, self.num_classes).float()
+        targets = torch.zeros(b, self.num_classes, device=device).scatter_(1, labels_b[:, None], 1)
         if mixup or cutmix:
             mixed_b, cut_b4, share_b = draw_mix(
                 bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size
