@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -28,12 +29,10 @@ fork.set_forkserver_preload(["tests.training.workers"])
 def exact(params: Params, folder: Path) -> None:
     """Trains in float64 with batch norm in eval mode; the first process saves weights and history."""
     torch.set_num_threads(1)
-    create, augment = engine.create_model, engine.BatchAugment.__call__
-    engine.create_model = lambda *args, **kwargs: create(*args, **kwargs).double()
-    engine.BatchAugment.__call__ = lambda *args, **kwargs: tuple(t.double() for t in augment(*args, **kwargs))
-    engine.predict = lambda model, images, transform, **_: model.eval()(transform(images).double())
-    Trainer._check_memory = lambda _: None  # it tries the model on float32
-    start = Trainer._start_epoch
+    create, augment, start = engine.create_model, engine.BatchAugment.__call__, Trainer._start_epoch
+
+    def exact_augment(*args: object, **kwargs: object) -> tuple[torch.Tensor, ...]:
+        return tuple(t.double() for t in augment(*args, **kwargs))
 
     def frozen(trainer: Trainer, epoch: int) -> None:
         start(trainer, epoch)
@@ -41,9 +40,14 @@ def exact(params: Params, folder: Path) -> None:
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
 
-    Trainer._start_epoch = frozen
-    world = join_world()
-    trained = Trainer(params, Shards(folder / "shards"), world, folder / f"progress-{world.size}").run()
+    with pytest.MonkeyPatch.context() as patch:  # a single process is the tests' own
+        patch.setattr(engine, "create_model", lambda *args, **kwargs: create(*args, **kwargs).double())
+        patch.setattr(engine.BatchAugment, "__call__", exact_augment)
+        patch.setattr(engine, "predict", lambda model, x, transform, **_: model.eval()(transform(x).double()))
+        patch.setattr(Trainer, "_check_memory", lambda _: None)  # it tries the model on float32
+        patch.setattr(Trainer, "_start_epoch", frozen)
+        world = join_world()
+        trained = Trainer(params, Shards(folder / "shards"), world, folder / f"progress-{world.size}").run()
     if world.is_main:
         torch.save((trained.model.state_dict(), trained.history), folder / f"result-{world.size}")
 
