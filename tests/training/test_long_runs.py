@@ -21,6 +21,7 @@ def exit_code(function, *args, **kwargs) -> int:
     return process.exitcode
 
 
+@pytest.mark.timeout(900)  # 23 runs on a machine that may be busy
 def test_twenty_kills_change_nothing(tiny, folder):
     params = tiny(**{**ALL_ON, "train__epochs": 12, "train__image_size": [[0, 32], [8, 64]]})
     assert exit_code(workers.train_alone, params, folder, "warm-up") == 0
