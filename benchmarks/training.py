@@ -153,7 +153,8 @@ def main() -> None:
     params = load_params(overrides={"model.image_size": args.image_size, "train.batch_size": args.batch_size})
     files = jpegs(args.archive, 2000)
 
-    print(f"{hardware(device.type)}; torch {torch.__version__}, timm {timm.__version__}, {platform.python_version()};")
+    versions = f"torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
+    print(f"{hardware(device.type)}; {versions};")
     print(f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, median of {args.turns} turns\n")
     with tempfile.TemporaryDirectory() as folder:
         loops = {
@@ -170,7 +171,7 @@ def main() -> None:
         for _ in range(args.turns):
             for name, (_, step) in loops.items():
                 times[name].append(seconds(step, args.steps, device.type))
-                time.sleep(0 if device.type == "cuda" else 1)  # let the workers fill their queue, not the next turn
+                time.sleep(0 if device.type == "cuda" else 3)  # let the workers fill their queue, not the next turn
         arithmetic, bandwidth = product_flops_per_second(device), copy_bytes_per_second(device)
         print("| loop | images/s | ours / its | peak memory, MiB | TFLOP/s | of a product's | GB/s | of a copy's |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|")

@@ -11,6 +11,21 @@ from stages.presets import read_overrides, read_preset
 SLOW = 1.0  # images/s
 
 
+@pytest.mark.parametrize(("epochs", "warns"), [(80, True), (1, False)])
+def test_a_run_of_days_says_so_and_what_to_type(tiny, world, monkeypatch, capsys, epochs, warns):
+    clock = iter(range(0, 10**6, 10))  # ten seconds between any two looks
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    display = Display(tiny(train__epochs=epochs, model__image_size=224, train__batch_size=128), 781, world)
+    display.start("")
+    for step in range(3):
+        assert display.is_due() or step == 0
+        display.show(0, 5.3, 0.5)
+    said = capsys.readouterr().out
+    assert ("days here; for a first result" in said) == warns
+    if warns:
+        assert "dvc exp run -S model.image_size=32 -S train.epochs=" in said
+
+
 @pytest.mark.parametrize("preset", [None, "laptop", "flagship", "seed-published"])
 def test_what_to_type_instead_of_days_is_accepted(preset, world):
     overrides = read_preset(preset) if preset else {}
