@@ -52,7 +52,7 @@ def join_world() -> World:
         return World(0, 1, device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return World(dist.get_rank(), dist.get_world_size(), device, int(os.environ["LOCAL_WORLD_SIZE"]))
+    return World(dist.get_rank(), dist.get_world_size(), device, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def launch(worker: Callable[..., None], *args: object, processes: int | Literal["auto"]) -> None:
