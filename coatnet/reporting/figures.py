@@ -76,7 +76,7 @@ def augmented_images(images_n3hw: Tensor, targets_nk: Tensor, names: list[str]) 
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, target in zip(grid.flat, images_n3hw, targets_nk, strict=False):
-        axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
+        axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
         weights, indices = target.topk(2)
         # Label smoothing gives every class a little: a second name only where an image was mixed in.
         mixed = weights[1] > target.min() + 0.01
