@@ -15,9 +15,9 @@ from tests.conftest import ROOT
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """What the smoke run takes from the repository, and what a former one left."""
-    for folder in ("coatnet", "stages", "smoke/work/reports"):
+    for folder in (Path("coatnet"), Path("stages"), smoke.WORK / smoke.REPORTS):
         (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "module.py").write_text(folder)
+        (tmp_path / folder / "module.py").write_text(str(folder))
     for file in ("dvc.yaml", "params.yaml", "presets.yaml"):
         shutil.copy(ROOT / file, tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -48,6 +48,10 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
+def outside(files: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in files.items() if not Path(name).is_relative_to(smoke.WORK)}
+
+
 def test_below_three_times_chance_it_fails(run, capsys):
     with pytest.raises(UserError, match=r"top-1 is 29\.00%, not 3 times chance \(10\.00%\)"):
         run(29.0)
@@ -64,11 +68,9 @@ def test_all_it_writes_is_in_a_fresh_folder(run, workspace):
     before = contents(workspace)
     run(31.0)
     after = contents(workspace)
-    work = {name for name in after if name.startswith("smoke/work/")}
-    assert {name: text for name, text in after.items() if name not in work} == {
-        name: text for name, text in before.items() if not name.startswith("smoke/work/")
-    }
+    assert outside(after) == outside(before)
     copied = {"coatnet/module.py", "stages/module.py", "dvc.yaml"}
-    assert work == {f"smoke/work/{name}" for name in copied | {"params.yaml", "reports/metrics.json"}}
-    assert all(after[f"smoke/work/{name}"] == before[name] for name in copied)
-    assert load_params("smoke/work/params.yaml") == load_params(overrides=read_preset("smoke"))
+    work = contents(smoke.WORK)
+    assert work.keys() == copied | {"params.yaml", "reports/metrics.json"}
+    assert all(work[name] == before[name] for name in copied)
+    assert load_params(smoke.WORK / "params.yaml") == load_params(overrides=read_preset("smoke"))
