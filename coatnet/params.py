@@ -273,6 +273,20 @@ Loader.add_implicit_resolver(
 )
 
 
+def read_yaml(path: str | Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        UserError: it is missing, or no YAML.
+    """
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
 def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
     """Reads, checks and freezes the parameters.
 
@@ -284,12 +298,7 @@ def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] |
         UserError: the file is missing or no YAML, a name is unknown (the nearest known one is given) or missing, or
             a value is out of its range or does not fit the others.
     """
-    try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no parameters")
     for name, value in (overrides or {}).items():

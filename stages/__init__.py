@@ -6,11 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from coatnet import Params, UserError, load_params
 from coatnet.files import atomic_write
-from coatnet.params import Loader
 
 ARCHIVE = Path("data/archive.zip")
 SHARDS = Path("data/shards")
@@ -46,20 +43,6 @@ def run(stage: Callable[[Params], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def read_yaml(path: Path) -> dict:
-    """What a YAML file of the project holds.
-
-    Raises:
-        UserError: it is missing, or no YAML.
-    """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def write_json(path: Path, values: dict) -> None:

@@ -16,9 +16,7 @@ from typing import Any
 import yaml
 
 from coatnet import UserError
-from coatnet.params import Loader
-
-from . import read_yaml
+from coatnet.params import Loader, read_yaml
 
 PRESETS = Path("presets.yaml")
 

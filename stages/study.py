@@ -20,9 +20,10 @@ import pandas as pd
 
 from coatnet import UserError, load_params
 from coatnet.files import atomic_write
+from coatnet.params import read_yaml
 from coatnet.reporting import study as report
 
-from . import REPORTS, read_yaml
+from . import REPORTS
 from .presets import read_overrides, set_params
 
 STUDY = Path("study.yaml")
