@@ -1,6 +1,7 @@
 """From uint8 images to the training batch, and to the evaluation batch."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,21 @@ from .rows import update_rows
 _LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
 
 NATIVE_CROP = 0.875  # as timm's default
+STEPS_AT_ONCE = 16  # drawn together: tensors this small cost the same number of calls for one step as for many
+
+
+class _Drawn(NamedTuple):
+    """All that is random about a batch but the noise that erases."""
+
+    box_b4: Tensor  # the crop
+    flip_b: Tensor
+    operation_bn: Tensor
+    magnitude_bn: Tensor
+    map_b23: Tensor  # of the policy's geometry
+    erase_b4: Tensor
+    mixed_b: Tensor
+    cut_b4: Tensor
+    share_b: Tensor
 
 
 class BatchAugment:
@@ -60,7 +76,8 @@ class BatchAugment:
         self.params, self.image_size, self.num_classes, self.seed = params, image_size, num_classes, seed
         self._normalise = _Normalise(mean, std)
         self._policy = Policy.of(params, image_size)
-        self._operations = self._policy.operations if self._policy else frozenset()
+        self._operations = self._policy.operations
+        self._block, self._drawn = None, []
         # glibc keeps freed memory only up to twice the largest block of at most 32 MiB freed so far, and each page that
         # it gives back costs a fault to get again: freeing one such block halves a CPU's time at 64 pixels.
         torch.empty(31 * 2**20, dtype=torch.uint8)
@@ -90,39 +107,53 @@ class BatchAugment:
                 f"labels must be int64, one an image, but they are {labels_b.dtype} of shape {tuple(labels_b.shape)} "
                 f"for {len(images_bchw)} images"
             )
-        params, size, device = self.params, self.image_size, images_bchw.device
+        size, device = self.image_size, images_bchw.device
         b, _, height, width = images_bchw.shape
         image_b = rank * b + torch.arange(b, device=device)
-        key = stream_key(self.seed, epoch, step)
-        all_bits = draw(key, image_b, sum(_LANES.values()))
-        bits = dict(zip(_LANES, all_bits.split(list(_LANES.values()), 1), strict=True))
+        erasing, mixup, cutmix = (self._probability(name, only) for name in ("erase", "mixup", "cutmix"))
+        drawn = self._draws(image_b, height, width, erasing, mixup, cutmix, rank, epoch, step)
 
-        box_b4 = draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width)
-        flip_b = uniform(bits["flip"][:, 0]) < params.flip
-        if self._policy:
-            if self._policy.operation_rk.device != device:
-                self._policy = self._policy.to(device)
-            operation_bn, magnitude_bn = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
-            inside_b1hw = inside_box(box_b4, height, width)
-            images_bchw, table = apply_colour(images_bchw, operation_bn, magnitude_bn, inside_b1hw, self._operations)
-            map_b23 = policy_map(operation_bn, magnitude_bn, size)
-        else:
-            table = torch.arange(256, device=device).expand(b, 3, 256)
-            map_b23 = torch.eye(2, 3, device=device).expand(b, 2, 3)
+        inside_b1hw = inside_box(drawn.box_b4, height, width)
+        images_bchw, table = apply_colour(
+            images_bchw, drawn.operation_bn, drawn.magnitude_bn, inside_b1hw, self._operations
+        )
         table, black = self._normalise(table), self._normalise.black
-        x = sample(images_bchw, table, box_b4, flip_b, map_b23, size, black, params.interpolation)
-
-        erasing, mixup, cutmix = (_probability(params, name, only) for name in ("erase", "mixup", "cutmix"))
+        x = sample(
+            images_bchw, table, drawn.box_b4, drawn.flip_b, drawn.map_b23, size, black, self.params.interpolation
+        )
         if erasing:
-            x = self._erase(x, draw_erase(bits["erase"], params.erase, erasing, size), key, image_b)
+            x = self._erase(x, drawn.erase_b4, stream_key(self.seed, epoch, step), image_b)
         targets = torch.zeros(b, self.num_classes, device=device).scatter_(1, labels_b[:, None], 1)
         if mixup or cutmix:
-            mixed_b, cut_b4, share_b = draw_mix(
-                bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size
+            x = mix(x, drawn.mixed_b, drawn.cut_b4)
+            targets = torch.lerp(targets, targets.roll(1, 0), drawn.share_b[:, None])
+        smoothing = self.params.label_smoothing
+        return x, targets * (1 - smoothing) + smoothing / self.num_classes
+
+    def _draws(self, image_b: Tensor, height, width, erasing, mixup, cutmix, rank, epoch, step) -> _Drawn:
+        """Those of the step, kept from when those of its neighbours were drawn."""
+        first = step - step % STEPS_AT_ONCE
+        block = (len(image_b), image_b.device, height, width, erasing, mixup, cutmix, rank, epoch, first)
+        if self._block != block:
+            keys = [stream_key(self.seed, epoch, step) for step in range(first, first + STEPS_AT_ONCE)]
+            key_s1 = torch.tensor(keys, device=image_b.device)[:, None]
+            lanes = draw(key_s1, image_b, sum(_LANES.values())).flatten(0, 1)
+            bits = dict(zip(_LANES, lanes.split(list(_LANES.values()), 1), strict=True))
+            self._policy = self._policy.to(image_b.device)
+            operation, magnitude = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
+            params, size = self.params, self.image_size
+            drawn = _Drawn(
+                draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width),
+                uniform(bits["flip"][:, 0]) < params.flip,
+                operation,
+                magnitude,
+                policy_map(operation, magnitude, size),
+                draw_erase(bits["erase"], params.erase, erasing, size),
+                *draw_mix(bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size),
             )
-            x = mix(x, mixed_b, cut_b4)
-            targets = torch.lerp(targets, targets.roll(1, 0), share_b[:, None])
-        return x, targets * (1 - params.label_smoothing) + params.label_smoothing / self.num_classes
+            steps = zip(*(x.unflatten(0, (STEPS_AT_ONCE, -1)).unbind() for x in drawn), strict=True)
+            self._block, self._drawn = block, [_Drawn(*step) for step in steps]
+        return self._drawn[step - first]
 
     def _erase(self, x: Tensor, box_b4: Tensor, key: int, image_b: Tensor) -> Tensor:
         if self.params.erase.value == "zero":
@@ -135,6 +166,9 @@ class BatchAugment:
             return torch.where(inside_box(box_b4, *x.shape[2:]), pixels, x)
 
         return update_rows(box_b4[:, 2] > 0, noise, x, image_b, box_b4)
+
+    def _probability(self, name: str, only: str | None) -> float:
+        return getattr(self.params, name).probability if only is None else float(only == name)
 
 
 class EvalTransform:
@@ -180,10 +214,6 @@ class _Normalise:
             self.scale, self.black = self.scale.to(values.device), self.black.to(values.device)
         shape = (3, *[1] * (values.ndim - 2))
         return values.float().mul_(self.scale.view(shape)).add_(self.black.view(shape))
-
-
-def _probability(params: AugmentParams, name: str, only: str | None) -> float:
-    return getattr(params, name).probability if only is None else float(only == name)
 
 
 def _check(images: Tensor) -> None:

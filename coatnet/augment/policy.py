@@ -114,11 +114,11 @@ class Policy:
     repeats: int = 1  # rows drawn for an image, one after the other
 
     @classmethod
-    def of(cls, params: AugmentParams, image_size: int) -> "Policy | None":
+    def of(cls, params: AugmentParams, image_size: int) -> "Policy":
         """The policy that the parameters name."""
         match params.policy:
             case "none":
-                return None
+                return cls._from_rows([[(Op.Identity, 1.0, 0.0)]])
             case "randaugment":
                 ops, magnitude = [op for op in Op if op != Op.Invert], params.randaugment.magnitude
                 rows = [[(op, 1.0, magnitudes(op, 31, image_size)[magnitude])] for op in ops]

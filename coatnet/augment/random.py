@@ -30,15 +30,15 @@ def stream_key(*words: int) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
-def draw(key: int, streams: Tensor, lanes: int) -> Tensor:
+def draw(key: int | Tensor, streams: Tensor, lanes: int) -> Tensor:
     """`lanes` draws of each stream.
 
     Args:
-        key: of `stream_key`.
+        key: of `stream_key`; or several, int64, of a shape that broadcasts with that of `streams`.
         streams: int64, any shape: the number of each stream, such as the image's place in the batch.
 
     Returns:
-        int64, shape of `streams` x lanes, uniform in [0, 2^24).
+        int64, shape of `streams` (with the keys') x lanes, uniform in [0, 2^24).
     """
     state = _mix(streams * _GOLDEN + key)
     lane = torch.arange(1, lanes + 1, device=streams.device) * _GOLDEN
