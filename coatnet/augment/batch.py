@@ -165,7 +165,7 @@ class BatchAugment:
             pixels = normal(draw(~key, pixel_bn, 2)).view_as(x)
             return torch.where(inside_box(box_b4, *x.shape[2:]), pixels, x)
 
-        return update_rows(box_b4[:, 2] > 0, noise, x, image_b, box_b4)
+        return update_rows(box_b4[:, 2] > 0, x, noise, x, image_b, box_b4)
 
     def _probability(self, name: str, only: str | None) -> float:
         return getattr(self.params, name).probability if only is None else float(only == name)

@@ -116,10 +116,8 @@ def sample(
     x = _sample_axes(*source, offset, interpolation)
     moved_b = (map_b23 != torch.eye(2, 3)).flatten(1).any(1)
 
-    def sample_map(_, *arguments):
-        return _sample_map(*arguments, offset, fill, interpolation)
-
-    return rows.update_rows(moved_b, sample_map, x, *source, map_b23)
+    sample_map = functools.partial(_sample_map, offset=offset, fill=fill, interpolation=interpolation)
+    return rows.update_rows(moved_b, x, sample_map, *source, map_b23)
 
 
 def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
@@ -142,8 +140,7 @@ def _sample_axes(images, table, box_b4, scale_b2, centre_b2, offset, interpolati
     tap_b2s2 = torch.stack([above_b2s, above_b2s + 1], 3).int()
     weight_b2s2 = torch.stack([1 - part_b2s, part_b2s], 3)
     rows_of_x, rows_of_y = zip(tap_b2s2.unbind(1), weight_b2s2.unbind(1), strict=True)
-    x_bcwh = look_up(_transpose(images), table)  # while it is bytes it is quick to transpose
-    return _sum_rows(_transpose(_sum_rows(x_bcwh, *rows_of_x)), *rows_of_y)
+    return _sum_rows(_transpose(_sum_rows(look_up(_transpose(images), table), *rows_of_x)), *rows_of_y)
 
 
 def _sum_rows(x_bchw: Tensor, row_bs2: Tensor, weight_bs2: Tensor) -> Tensor:
