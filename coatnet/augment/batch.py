@@ -1,6 +1,6 @@
 """From uint8 images to the training batch, and to the evaluation batch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from .rows import update_rows
 _LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
 
 NATIVE_CROP = 0.875  # as timm's default
-STEPS_AT_ONCE = 16  # drawn together: tensors this small cost the same number of calls for one step as for many
+STEPS_AT_ONCE = 16  # drawn together: for tensors this small it is the calls that cost
 
 
 class _Drawn(NamedTuple):
@@ -77,7 +77,7 @@ class BatchAugment:
         self._normalise = _Normalise(mean, std)
         self._policy = Policy.of(params, image_size)
         self._operations = self._policy.operations
-        self._block, self._drawn = None, []
+        self._drawn_of, self._drawn = None, []
         # glibc keeps freed memory only up to twice the largest block of at most 32 MiB freed so far, and each page that
         # it gives back costs a fault to get again: freeing one such block halves a CPU's time at 64 pixels.
         torch.empty(31 * 2**20, dtype=torch.uint8)
@@ -107,68 +107,82 @@ class BatchAugment:
                 f"labels must be int64, one an image, but they are {labels_b.dtype} of shape {tuple(labels_b.shape)} "
                 f"for {len(images_bchw)} images"
             )
-        size, device = self.image_size, images_bchw.device
-        b, _, height, width = images_bchw.shape
-        image_b = rank * b + torch.arange(b, device=device)
-        erasing, mixup, cutmix = (self._probability(name, only) for name in ("erase", "mixup", "cutmix"))
-        drawn = self._draws(image_b, height, width, erasing, mixup, cutmix, rank, epoch, step)
-
-        inside_b1hw = inside_box(drawn.box_b4, height, width)
+        drawn = self._draws(epoch, step, rank, only, images_bchw.shape, images_bchw.device)
+        inside_b1hw = inside_box(drawn.box_b4, *images_bchw.shape[2:])
         images_bchw, table = apply_colour(
             images_bchw, drawn.operation_bn, drawn.magnitude_bn, inside_b1hw, self._operations
         )
-        table, black = self._normalise(table), self._normalise.black
         x = sample(
-            images_bchw, table, drawn.box_b4, drawn.flip_b, drawn.map_b23, size, black, self.params.interpolation
+            images_bchw,
+            self._normalise(table),
+            drawn.box_b4,
+            drawn.flip_b,
+            drawn.map_b23,
+            self.image_size,
+            self._normalise.black,
+            self.params.interpolation,
         )
+        erasing, mixup, cutmix = self._probabilities(only)
         if erasing:
-            x = self._erase(x, drawn.erase_b4, stream_key(self.seed, epoch, step), image_b)
-        targets = torch.zeros(b, self.num_classes, device=device).scatter_(1, labels_b[:, None], 1)
+            x = self._erase(x, drawn.erase_b4, epoch, step, rank)
+        targets = torch.zeros(len(x), self.num_classes, device=x.device).scatter_(1, labels_b[:, None], 1)
         if mixup or cutmix:
             x = mix(x, drawn.mixed_b, drawn.cut_b4)
             targets = torch.lerp(targets, targets.roll(1, 0), drawn.share_b[:, None])
         smoothing = self.params.label_smoothing
         return x, targets * (1 - smoothing) + smoothing / self.num_classes
 
-    def _draws(self, image_b: Tensor, height, width, erasing, mixup, cutmix, rank, epoch, step) -> _Drawn:
-        """Those of the step, kept from when those of its neighbours were drawn."""
+    def _draws(self, epoch: int, step: int, rank: int, only: str | None, shape: torch.Size, device) -> _Drawn:
+        """Kept from the step at which those of its neighbours were drawn too."""
         first = step - step % STEPS_AT_ONCE
-        block = (len(image_b), image_b.device, height, width, erasing, mixup, cutmix, rank, epoch, first)
-        if self._block != block:
-            keys = [stream_key(self.seed, epoch, step) for step in range(first, first + STEPS_AT_ONCE)]
-            key_s1 = torch.tensor(keys, device=image_b.device)[:, None]
-            lanes = draw(key_s1, image_b, sum(_LANES.values())).flatten(0, 1)
-            bits = dict(zip(_LANES, lanes.split(list(_LANES.values()), 1), strict=True))
-            self._policy = self._policy.to(image_b.device)
-            operation, magnitude = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
-            params, size = self.params, self.image_size
-            drawn = _Drawn(
-                draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width),
-                uniform(bits["flip"][:, 0]) < params.flip,
-                operation,
-                magnitude,
-                policy_map(operation, magnitude, size),
-                draw_erase(bits["erase"], params.erase, erasing, size),
-                *draw_mix(bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size),
-            )
-            steps = zip(*(x.unflatten(0, (STEPS_AT_ONCE, -1)).unbind() for x in drawn), strict=True)
-            self._block, self._drawn = block, [_Drawn(*step) for step in steps]
+        of = (epoch, first, rank, only, shape, device)
+        if self._drawn_of != of:
+            self._drawn_of, self._drawn = of, self._draw_steps(*of)
         return self._drawn[step - first]
 
-    def _erase(self, x: Tensor, box_b4: Tensor, key: int, image_b: Tensor) -> Tensor:
+    def _draw_steps(self, epoch, first, rank, only, shape, device) -> list[_Drawn]:
+        params, size, (b, _, height, width) = self.params, self.image_size, shape
+        keys = [stream_key(self.seed, epoch, first + i) for i in range(STEPS_AT_ONCE)]
+        key_s1 = torch.tensor(keys, device=device)[:, None]
+        # From here on the B of a shape is that of all these steps.
+        lanes = draw(key_s1, _image_numbers(rank, b, device), sum(_LANES.values())).flatten(0, 1)
+        bits = dict(zip(_LANES, lanes.split(list(_LANES.values()), 1), strict=True))
+        self._policy = self._policy.to(device)
+        operation_bn, magnitude_bn = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
+        erasing, mixup, cutmix = self._probabilities(only)
+        drawn = _Drawn(
+            draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width),
+            uniform(bits["flip"][:, 0]) < params.flip,
+            operation_bn,
+            magnitude_bn,
+            policy_map(operation_bn, magnitude_bn, size),
+            draw_erase(bits["erase"], params.erase, erasing, size),
+            *draw_mix(bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size),
+        )
+        steps = zip(*(x.unflatten(0, (STEPS_AT_ONCE, b)).unbind() for x in drawn), strict=True)
+        return [_Drawn(*step) for step in steps]
+
+    def _probabilities(self, only: str | None) -> Iterator[float]:
+        """Of erasing, mixup and cutmix."""
+        for name in ("erase", "mixup", "cutmix"):
+            yield getattr(self.params, name).probability if only is None else float(only == name)
+
+    def _erase(self, x: Tensor, box_b4: Tensor, epoch: int, step: int, rank: int) -> Tensor:
         if self.params.erase.value == "zero":
             return erase(x, box_b4)
+        key = ~stream_key(self.seed, epoch, step)  # not that of the images' own streams
 
         def noise(x: Tensor, image_b: Tensor, box_b4: Tensor) -> Tensor:
-            # A stream a pixel, of another key than the images' own.
-            pixel_bn = (image_b[:, None] << 32) + torch.arange(x[0].numel(), device=x.device)
-            pixels = normal(draw(~key, pixel_bn, 2)).view_as(x)
+            pixel_bn = (image_b[:, None] << 32) + torch.arange(x[0].numel(), device=x.device)  # a stream each
+            pixels = normal(draw(key, pixel_bn, 2)).view_as(x)
             return torch.where(inside_box(box_b4, *x.shape[2:]), pixels, x)
 
-        return update_rows(box_b4[:, 2] > 0, x, noise, x, image_b, box_b4)
+        return update_rows(box_b4[:, 2] > 0, x, noise, x, _image_numbers(rank, len(x), x.device), box_b4)
 
-    def _probability(self, name: str, only: str | None) -> float:
-        return getattr(self.params, name).probability if only is None else float(only == name)
+
+def _image_numbers(rank: int, b: int, device) -> Tensor:
+    """Of a rank's images in the global batch."""
+    return rank * b + torch.arange(b, device=device)
 
 
 class EvalTransform:

@@ -4,6 +4,7 @@ from torch.nn.functional import one_hot
 
 from coatnet import UserError
 from coatnet.augment import AugmentParams, BatchAugment, EvalTransform
+from coatnet.augment.batch import STEPS_AT_ONCE
 from coatnet.params import EraseParams, MixParams
 
 MEAN, STD = (0.48, 0.45, 0.40), (0.28, 0.27, 0.29)
@@ -50,16 +51,18 @@ def test_every_image_its_own_result(images, device):
 def test_same_place_same_bytes(images, labels, device):
     """Whatever came before, and for another object; and every word of the place counts."""
     images, labels = images.to(device), labels.to(device)
-    augment = make()
-    for step in range(3):
-        augment(images, labels, epoch=0, step=step)
-    place = {"epoch": 1, "step": 2, "rank": 3}
-    x, targets = augment(images, labels, **place)
-    again, targets_again = make()(images, labels, **place)
-    assert torch.equal(x, again) and torch.equal(targets, targets_again)
-    for other in ({"epoch": 0}, {"step": 1}, {"rank": 0}):
-        assert not torch.equal(x, augment(images, labels, **place | other)[0])
-    assert not torch.equal(x, make(seed=1)(images, labels, **place)[0])
+    params = EVERYTHING.model_copy(update={"erase": EraseParams(probability=0.5)})
+    augment, place = make(params), {"epoch": 1, "step": STEPS_AT_ONCE + 2, "rank": 3}
+    x, _ = augment(images, labels, **place)
+    for word in ({"epoch": 0}, {"rank": 0}, {"only": "mixup"}, {"step": 2}, {"step": STEPS_AT_ONCE + 1}):
+        other = augment(images, labels, **place | word)
+        assert not torch.equal(other[0], x)
+        assert all(map(torch.equal, other, make(params)(images, labels, **place | word)))
+        assert torch.equal(augment(images, labels, **place)[0], x)
+    for some in (images[:, :, :48], images[:5]):
+        augment(some, labels[: len(some)], **place)
+        assert torch.equal(augment(images, labels, **place)[0], x)
+    assert not torch.equal(x, make(params, seed=1)(images, labels, **place)[0])
 
 
 def test_ranks_share_one_global_batch(images, labels):
