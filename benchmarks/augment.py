@@ -4,11 +4,14 @@
 
 torchvision starts from JPEG files in memory, as its users do: opened with Pillow, as its `ImageFolder` does, or decoded
 to tensors. Ours and kornia start from the decoded images, as this project keeps them. All end in a batch on the device.
+They take turns, so that a machine that slows down slows all; the figures are medians of the turns.
 """
 
 import argparse
 import io
+import operator
 import platform
+import statistics
 import time
 import warnings
 import zipfile
@@ -156,7 +159,8 @@ def _synchronise(device: torch.device) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=10_000, help="augmented for each figure")
+    parser.add_argument("--images", type=int, default=4_000, help="a turn")
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--size", type=int, nargs="+", default=[64, 224], help="pixels of the output")
     parser.add_argument("--workers", type=int, default=2, help="of torchvision's DataLoader")
     parser.add_argument("--batch-size", type=int, default=128)
@@ -167,7 +171,7 @@ def main() -> None:
     device = torch.device(args.device)
     files = jpegs(args.archive, 2000)
     images = torch.stack([decode_jpeg(file, ImageReadMode.RGB) for file in files])
-    batches = max(1, args.images // args.batch_size) + 2
+    batches = max(1, args.images // args.batch_size) + 2  # see images_per_second
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{name}; {args.workers} workers; batch {args.batch_size}; {(args.archive and 'real') or 'made-up'} images;")
@@ -176,18 +180,22 @@ def main() -> None:
     columns = ["output", "augmentation", "images/s", "of Pillow's", "of tensors'"]
     columns += ["GB/s", "of a copy's"] if bandwidth else []
     print(f"| {' | '.join(columns)} |\n|---|---|{'---:|' * (len(columns) - 2)}")
-    contenders = (
-        ("torchvision v2, DataLoader, Pillow", partial(torchvision_batches, pillow=True), files),
-        ("torchvision v2, DataLoader, tensors", torchvision_batches, files),
-        ("kornia", kornia_batches, images),
-        ("this project", our_batches, images),
-    )
+    contenders = {
+        "torchvision v2, DataLoader, Pillow": (partial(torchvision_batches, pillow=True), files),
+        "torchvision v2, DataLoader, tensors": (torchvision_batches, files),
+        "kornia": (kornia_batches, images),
+        "this project": (our_batches, images),
+    }
+    baselines = list(contenders)[:2]
     for size in args.size:
-        speeds = []
-        for label, make, source in contenders:
-            speeds.append(speed := images_per_second(make(source, size, batches, args, device), device))
-            ratios = " | ".join(f"{speed / baseline:.1f}" for baseline in speeds[:2])
-            row = f"| {size} px | {label} | {speed:,.0f} | {ratios} |" + (" |" if len(speeds) == 1 else "")
+        speeds: dict[str, list[float]] = {label: [] for label in contenders}
+        for _ in range(args.turns):
+            for label, (make, source) in contenders.items():
+                speeds[label].append(images_per_second(make(source, size, batches, args, device), device))
+        for label, turns in speeds.items():
+            speed = statistics.median(turns)
+            ratios = (statistics.median(map(operator.truediv, turns, speeds[baseline])) for baseline in baselines)
+            row = f"| {size} px | {label} | {speed:,.0f} | {' | '.join(f'{ratio:.1f}' for ratio in ratios)} |"
             if bandwidth:  # the least that must move: the source read once, the output written once
                 moved = speed * (images[0].numel() + 3 * size**2 * 4)
                 row += f" {moved / 1e9:,.0f} | {moved / bandwidth:.1%} |"

@@ -133,12 +133,12 @@ def _histogram(table, images, inside):
 
 def _grey(images: Tensor) -> Tensor:
     """Luma (ITU-R BT.601), cut to whole numbers, B x 1 x H x W float32."""
-    red, green, blue = images.unsqueeze(2).unbind(1)
+    red, green, blue = images.float().split(1, 1)
     return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
 
 
 def _colour(images, magnitude):
-    factor = _column(magnitude, images)
+    factor, images = _column(magnitude, images), images.float()
     return _to_uint8((images * (1 + factor)).sub_(_grey(images).mul_(factor)))
 
 

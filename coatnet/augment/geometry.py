@@ -168,7 +168,8 @@ def _sample_map(images, table, box_b4, scale_b2, centre_b2, map_b23, offset, fil
     columns_b2s = along_x_b21 * offset + (start_b21 + centre_b2[:, :, None])
     at_b2ss = columns_b2s[:, :, None, :] + (along_y_b21 * offset)[:, :, :, None]
     first_b211, count_b211 = box_b4[:, :, None, None].split(2, 1)
-    nearest_b2ss = at_b2ss.clamp(first_b211, first_b211 + count_b211 - 1)
+    # Not `clamp`: with tensors for bounds a CPU has no vector code for it.
+    nearest_b2ss = torch.maximum(at_b2ss, first_b211).clamp_(max=first_b211 + count_b211 - 1)
     beyond_x, beyond_y = at_b2ss.sub_(nearest_b2ss).abs_().unbind(1)
     grid_x, grid_y = nearest_b2ss.unbind(1)
     for grid, pixels in ((grid_x, images.shape[3]), (grid_y, images.shape[2])):
