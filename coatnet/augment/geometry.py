@@ -111,13 +111,13 @@ def sample(
     """
     source = (images_bchw, table_bcv, box_b4, *_to_source(box_b4, flip_b, image_size))
     offset = torch.arange(image_size, device=images_bchw.device) - (image_size - 1) / 2
-    if not rows.on_host(images_bchw):
-        return _sample_map(*source, map_b23, offset, fill, interpolation)
-    x = _sample_axes(*source, offset, interpolation)
-    moved_b = (map_b23 != torch.eye(2, 3)).flatten(1).any(1)
-
     sample_map = functools.partial(_sample_map, offset=offset, fill=fill, interpolation=interpolation)
-    return rows.update_rows(moved_b, x, sample_map, *source, map_b23)
+    if rows.on_host(images_bchw):
+        still_b = (map_b23 == torch.eye(2, 3)).flatten(1).all(1)
+        if still_b.any():
+            x = _sample_still(*source, still_b, offset, interpolation)
+            return rows.update_rows(~still_b, x, sample_map, *source, map_b23)
+    return sample_map(*source, map_b23)
 
 
 def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor, Tensor]:
@@ -128,30 +128,39 @@ def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor,
     return scale_b2, first_b2 + (count_b2 - 1) / 2
 
 
-def _sample_axes(images, table, box_b4, scale_b2, centre_b2, offset, interpolation) -> Tensor:
-    """Without a map: one axis after the other, on a CPU many times quicker than `grid_sample`."""
-    first_b2, count_b2 = box_b4[:, :, None].split(2, 1)
-    at_b2s = scale_b2[:, :, None] * offset + centre_b2[:, :, None]
-    at_b2s = at_b2s.clamp(first_b2, first_b2 + count_b2 - 1)
+def _sample_still(images, table, box_b4, scale_b2, centre_b2, still_b, offset, interpolation) -> Tensor:
+    """Those that no map moves: one axis after the other, on a CPU many times quicker than `grid_sample`.
+
+    What the other images' pixels hold is not defined.
+    """
+    first_b21, count_b21 = box_b4[:, :, None].split(2, 1)
+    last_b21 = first_b21 + count_b21 - 1
+    at_b2s = (scale_b2[:, :, None] * offset + centre_b2[:, :, None]).clamp(first_b21, last_b21)
     if interpolation == "nearest":
         at_b2s = at_b2s.round()
     above_b2s = at_b2s.floor()
     part_b2s = at_b2s - above_b2s
-    tap_b2s2 = torch.stack([above_b2s, above_b2s + 1], 3).int()
+    tap_b2s2 = torch.stack([above_b2s, torch.minimum(above_b2s + 1, last_b21)], 3).int()
     weight_b2s2 = torch.stack([1 - part_b2s, part_b2s], 3)
-    rows_of_x, rows_of_y = zip(tap_b2s2.unbind(1), weight_b2s2.unbind(1), strict=True)
-    return _sum_rows(_transpose(_sum_rows(look_up(_transpose(images), table), *rows_of_x)), *rows_of_y)
+    (x_tap, y_tap), (x_weight, y_weight) = tap_b2s2.unbind(1), weight_b2s2.unbind(1)
+    # N of the B images are still. All but the last step is done with these alone; that one puts them where they belong.
+    b_of_n, n_of_b = still_b.nonzero().squeeze(1), still_b.cumsum(0, dtype=torch.int32).sub_(1).clamp_(min=0)
+    images, table, x_tap, x_weight = (v.index_select(0, b_of_n) for v in (images, table, x_tap, x_weight))
+    n = torch.arange(len(b_of_n), dtype=torch.int32)
+    # Images are quick to transpose while they are bytes. No step's result has a name, so the next but one reuses its
+    # memory while that is in the cache.
+    resized = _transpose(_sum_rows(look_up(_transpose(images), table), n, x_tap, x_weight))
+    return _sum_rows(resized, n_of_b, y_tap, y_weight)
 
 
-def _sum_rows(x_bchw: Tensor, row_bs2: Tensor, weight_bs2: Tensor) -> Tensor:
-    """B x C x S x W: for each of S a weighted sum of two rows. One with a weight of 0 may be below the image."""
-    b, c, height, width = x_bchw.shape
-    row_bs2 = row_bs2.clamp(max=height - 1)
-    first_row = torch.arange(0, b * c * height, height, dtype=torch.int32).view(b, c, 1, 1)
-    row, weight = row_bs2[:, None] + first_row, weight_bs2[:, None].expand(-1, c, -1, -1)
+def _sum_rows(x_nchw: Tensor, n_of_b: Tensor, row_bs2: Tensor, weight_bs2: Tensor) -> Tensor:
+    """B x C x S x W: for each of S a weighted sum of two rows of image `n_of_b`."""
+    _, c, height, width = x_nchw.shape
+    first_row = (n_of_b[:, None] * c + torch.arange(c, dtype=torch.int32)) * height
+    row, weight = row_bs2[:, None] + first_row[:, :, None, None], weight_bs2[:, None].expand(-1, c, -1, -1)
     return embedding_bag(  # the one operation that adds weighted rows in a single pass
-        row.view(-1, 2), x_bchw.reshape(-1, width), per_sample_weights=weight.reshape(-1, 2), mode="sum"
-    ).view(b, c, -1, width)
+        row.view(-1, 2), x_nchw.view(-1, width), per_sample_weights=weight.reshape(-1, 2), mode="sum"
+    ).view(len(row), c, -1, width)
 
 
 def _transpose(x_bchw: Tensor) -> Tensor:

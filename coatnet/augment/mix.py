@@ -81,12 +81,12 @@ def mix(x_bchw: Tensor, mixed_b: Tensor, box_b4: Tensor) -> Tensor:
     if not rows.on_host(x_bchw):
         inside = inside_box(box_b4, *x_bchw.shape[2:])
         return torch.lerp(x_bchw, x_bchw.roll(1, 0), torch.where(inside, 1.0, mixed_b.view(-1, 1, 1, 1)))
-    pixels, last = x_bchw.numpy(), x_bchw[-1].clone()
+    images, pixels, last = x_bchw.unbind(), x_bchw.numpy(), x_bchw[-1].clone()
     mixed, boxes = mixed_b.tolist(), box_b4.tolist()
     for i in reversed(range(len(pixels))):  # backwards, so that each partner is still as it was
         left, top, w, h = boxes[i]
         if mixed[i]:
-            x_bchw[i].lerp_(x_bchw[i - 1] if i else last, mixed[i])
+            images[i].lerp_(images[i - 1] if i else last, mixed[i])
         elif w and h:
             box = (slice(None), slice(top, top + h), slice(left, left + w))
             pixels[i][box] = (pixels[i - 1] if i else last.numpy())[box]
