@@ -15,7 +15,7 @@ import statistics
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 
 import kornia.augmentation as K
@@ -30,8 +30,10 @@ from torchvision.transforms import v2
 
 from coatnet import load_params
 from coatnet.augment import BatchAugment
+from coatnet.training.memory import keep_freed_memory
 
 CLASSES, MEAN, STD = 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)
+MOST_BATCHES = 10_000  # more than any turn takes
 
 
 def jpegs(archive: str | None, count: int) -> list[Tensor]:
@@ -127,16 +129,17 @@ def kornia_batches(images, size, batches, args, device) -> Iterator:
         yield mixes[step % 2](x, labels) if step % 4 < 2 else (x, labels)
 
 
-def images_per_second(batches: Iterator, device: torch.device) -> float:
-    count = 0
-    for i, (x, _) in enumerate(batches):
-        if i < 2:  # workers start, kernels are chosen
-            _synchronise(device)
-            start = time.perf_counter()
-        else:
-            count += len(x)
+def images_per_second(batches: Generator, seconds: float, device: torch.device) -> float:
+    for _ in range(2):  # workers start, kernels are chosen
+        next(batches)
     _synchronise(device)
-    return count / (time.perf_counter() - start)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() < start + seconds:
+        count += len(next(batches)[0])
+    _synchronise(device)
+    speed = count / (time.perf_counter() - start)
+    batches.close()  # ends the workers
+    return speed
 
 
 def copy_bytes_per_second(device: torch.device) -> float:
@@ -159,8 +162,8 @@ def _synchronise(device: torch.device) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=4_000, help="a turn")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3, help="a turn")
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--size", type=int, nargs="+", default=[64, 224], help="pixels of the output")
     parser.add_argument("--workers", type=int, default=2, help="of torchvision's DataLoader")
     parser.add_argument("--batch-size", type=int, default=128)
@@ -169,9 +172,9 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore", DeprecationWarning)  # kornia's, on its own defaults
     device = torch.device(args.device)
+    keep_freed_memory()  # as training does; for all
     files = jpegs(args.archive, 2000)
     images = torch.stack([decode_jpeg(file, ImageReadMode.RGB) for file in files])
-    batches = max(1, args.images // args.batch_size) + 2  # see images_per_second
 
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{name}; {args.workers} workers; batch {args.batch_size}; {(args.archive and 'real') or 'made-up'} images;")
@@ -191,7 +194,9 @@ def main() -> None:
         speeds: dict[str, list[float]] = {label: [] for label in contenders}
         for _ in range(args.turns):
             for label, (make, source) in contenders.items():
-                speeds[label].append(images_per_second(make(source, size, batches, args, device), device))
+                speeds[label].append(
+                    images_per_second(make(source, size, MOST_BATCHES, args, device), args.seconds, device)
+                )
         for label, turns in speeds.items():
             speed = statistics.median(turns)
             ratios = (statistics.median(map(operator.truediv, turns, speeds[baseline])) for baseline in baselines)

@@ -36,6 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from coatnet import create_model, load_params
 from coatnet.data import Shards
 from coatnet.training.engine import Trainer
+from coatnet.training.memory import keep_freed_memory
 from coatnet.training.processes import World
 
 from .augment import CLASSES, MEAN, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
@@ -152,6 +153,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     params = load_params(overrides={"model.image_size": args.image_size, "train.batch_size": args.batch_size})
     files = jpegs(args.archive, 2000)
+    keep_freed_memory()  # as the engine does where there is enough; here for all loops
 
     versions = f"torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
     print(f"{hardware(device.type)}; {versions};")

@@ -1,0 +1,53 @@
+import subprocess
+import sys
+
+import pytest
+
+from coatnet.errors import UserError
+from coatnet.training import engine, memory
+from coatnet.training.engine import Trainer
+
+FAULTS = """
+import resource, torch
+from coatnet.training.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.empty(64 * 2**20, dtype=torch.uint8).fill_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+keep_freed_memory()
+faults()
+print(before, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it changes glibc's malloc")
+def test_kept_memory_is_not_asked_for_again():
+    before, after = map(int, subprocess.check_output([sys.executable, "-c", FAULTS]).split())
+    assert after < before / 100
+
+
+def test_memory_is_kept_where_twice_the_need_is_free(tiny, shards, world, tmp_path, monkeypatch):
+    trainer, kept = Trainer(tiny(), shards, world, tmp_path / "progress"), []
+    monkeypatch.setattr(engine, "keep_freed_memory", lambda: kept.append(free))
+    refused = []
+    for free in (2**k for k in range(16, 40)):
+        monkeypatch.setattr(engine, "free_memory", lambda free=free: free)
+        try:
+            trainer._check_memory()
+        except UserError:
+            refused.append(free)
+    # The need lies between the last that is too little and its double, so twice the need lies a step above.
+    assert refused and kept[0] == 4 * refused[-1]
+
+
+@pytest.mark.parametrize(("limit", "free"), [("max", 8000), ("1000", 600), ("100000", 8000)])
+def test_a_container_has_no_more_memory_than_its_limit(tmp_path, monkeypatch, limit, free):
+    for name, text in {"max": limit, "current": "700", "stat": "inactive_file 200\nactive_file 100\nanon 5"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: type("", (), {"available": 8000}))
+    assert memory.free_memory() == free
