@@ -9,7 +9,8 @@
 - timm: its model of the same size (convnext_atto), transforms, Mixup, loss and optimizer, AMP and channels_last on a
   GPU, as its train.py sets them up. Another model, so its ratio compares what a user gets, not the loops alone.
 
-They take turns, so that a machine that slows down slows all. FLOP/s are the forward pass's times 3, and beside them
+They take turns, so that a machine that slows down slows all, and all keep freed memory as the engine does on a CPU
+(--glibc-defaults: none does). FLOP/s are the forward pass's times 3, and beside them
 those of a large matrix product here; GB/s are the least traffic of an unfused step (each layer's input and output once,
 times 3), and beside it a plain copy's.
 """
@@ -43,6 +44,7 @@ from .augment import CLASSES, MEAN, STD, Jpegs, copy_bytes_per_second, jpegs, to
 from .models import hardware, peak_memory, seconds
 
 Step = Callable[[], None]
+OTHERS = ("one fixed batch", "plain", "timm")
 
 
 def this_project(args, params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
@@ -147,24 +149,28 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of the other loops' DataLoaders")
     parser.add_argument("--steps", type=int, default=5, help="a turn")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--beside", nargs="+", choices=OTHERS, default=OTHERS, help="which other loops")
+    parser.add_argument("--glibc-defaults", action="store_true", help="leave it to glibc what becomes of freed memory")
     parser.add_argument("--profile", action="store_true", help="also show where this project's step spends its time")
     args = parser.parse_args()
     args.most_steps = 4 + args.steps * args.turns
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     params = load_params(overrides={"model.image_size": args.image_size, "train.batch_size": args.batch_size})
     files = jpegs(args.archive, 2000)
-    keep_freed_memory()  # as the engine does where there is enough; here for all loops
+    if not args.glibc_defaults:
+        keep_freed_memory()
 
     versions = f"torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
     print(f"{hardware(device.type)}; {versions};")
     print(f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, median of {args.turns} turns\n")
     with tempfile.TemporaryDirectory() as folder:
-        loops = {
-            "this project": this_project(args, params, device, Path(folder)),
-            "one fixed batch": one_fixed_batch(args, params, device, Path(folder)),
-            "plain": plain(args, params, device, files),
-            "timm (convnext_atto)": like_timm(args, params, device, files),
+        make = {
+            "this project": lambda: this_project(args, params, device, Path(folder)),
+            "one fixed batch": lambda: one_fixed_batch(args, params, device, Path(folder)),
+            "plain": lambda: plain(args, params, device, files),
+            "timm": lambda: like_timm(args, params, device, files),
         }
+        loops = {name: make[name]() for name in ("this project", *args.beside)}
         memory = {}
         for name, (_, step) in loops.items():
             step()  # compiles, starts the workers

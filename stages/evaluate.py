@@ -11,6 +11,7 @@ from coatnet.models import check_image_sizes
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.evaluation import predict
+from coatnet.training.memory import keep_freed_memory
 
 from . import CHECKPOINT, REPORTS, SHARDS, run, write_json
 
@@ -26,6 +27,7 @@ def main(params: Params) -> None:
     image_size = params.evaluate.image_size or checkpoint.params.model.image_size
     check_image_sizes(checkpoint.model, checkpoint.params.model, [image_size])
     model = checkpoint.model.to(device, memory_format=torch.channels_last)
+    keep_freed_memory()  # `predict` takes so few images at a time that it costs little
     transform = EvalTransform(
         image_size=image_size,
         crop=params.evaluate.crop,

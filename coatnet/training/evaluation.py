@@ -27,8 +27,7 @@ def predict(
         progress: called with the number of images done after each batch.
     """
     if images.device.type == "cpu":
-        # As quick as any number whose memory is not cleared anew for each layer (see `keep_freed_memory`).
-        batch_size = min(batch_size, 16)
+        batch_size = min(batch_size, 16)  # as quick as more, in a tenth of the memory
     training = model.training
     model.eval()
     logits = []
