@@ -27,7 +27,8 @@ def main(params: Params) -> None:
     image_size = params.evaluate.image_size or checkpoint.params.model.image_size
     check_image_sizes(checkpoint.model, checkpoint.params.model, [image_size])
     model = checkpoint.model.to(device, memory_format=torch.channels_last)
-    keep_freed_memory()  # `predict` takes so few images at a time that it costs little
+    if device.type == "cpu":
+        keep_freed_memory()  # it costs little: `predict` takes few images at a time
     transform = EvalTransform(
         image_size=image_size,
         crop=params.evaluate.crop,

@@ -133,7 +133,7 @@ class BatchAugment:
         return x, targets * (1 - smoothing) + smoothing / self.num_classes
 
     def _draws(self, epoch: int, step: int, rank: int, only: str | None, shape: torch.Size, device) -> _Drawn:
-        """Kept from the step at which those of its neighbours were drawn too."""
+        """Those of the step, which are drawn along with its neighbours' and kept."""
         first = step - step % STEPS_AT_ONCE
         of = (epoch, first, rank, only, shape, device)
         if self._drawn_of != of:
