@@ -9,6 +9,7 @@ They take turns, so that a machine that slows down slows all; the figures are me
 
 import argparse
 import io
+import itertools
 import operator
 import platform
 import statistics
@@ -33,7 +34,7 @@ from coatnet.augment import BatchAugment
 from coatnet.training.memory import keep_freed_memory
 
 CLASSES, MEAN, STD = 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)
-MOST_BATCHES = 10_000  # more than any turn takes
+MOST_BATCHES = 10_000  # of a DataLoader: more than any benchmark takes
 
 
 def jpegs(archive: str | None, count: int) -> list[Tensor]:
@@ -77,7 +78,7 @@ class Collate:
         return self.mix(*default_collate(samples))
 
 
-def torchvision_batches(files, size, batches, args, device, pillow=False) -> Iterator:
+def torchvision_batches(files, size, args, device, pillow=False) -> Iterator:
     transform = v2.Compose(
         [
             v2.RandomResizedCrop(size, antialias=True),
@@ -89,7 +90,7 @@ def torchvision_batches(files, size, batches, args, device, pillow=False) -> Ite
             v2.RandomErasing(0.25),
         ]
     )
-    data = Jpegs(files, batches * args.batch_size, transform, pillow)
+    data = Jpegs(files, MOST_BATCHES * args.batch_size, transform, pillow)
     loader = DataLoader(
         data,
         args.batch_size,
@@ -102,15 +103,15 @@ def torchvision_batches(files, size, batches, args, device, pillow=False) -> Ite
         yield x.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 
-def our_batches(images, size, batches, args, device) -> Iterator:
+def our_batches(images, size, args, device) -> Iterator:
     augment = BatchAugment(load_params().augment, image_size=size, num_classes=CLASSES, mean=MEAN, std=STD, seed=0)
     images = images.to(device)
-    for step in range(batches):
+    for step in itertools.count():
         index = torch.randint(len(images), (args.batch_size,), device=device)
         yield augment(images.index_select(0, index), index % CLASSES, epoch=0, step=step)
 
 
-def kornia_batches(images, size, batches, args, device) -> Iterator:
+def kornia_batches(images, size, args, device) -> Iterator:
     recipe = torch.nn.Sequential(
         K.RandomResizedCrop((size, size)),
         K.RandomHorizontalFlip(),
@@ -123,7 +124,7 @@ def kornia_batches(images, size, batches, args, device) -> Iterator:
         K.RandomCutMixV2(p=1.0, data_keys=["input", "class"]),
     ]
     images = images.to(device)
-    for step in range(batches):
+    for step in itertools.count():
         index = torch.randint(len(images), (args.batch_size,), device=device)
         x, labels = recipe(images.index_select(0, index).float() / 255), index % CLASSES
         yield mixes[step % 2](x, labels) if step % 4 < 2 else (x, labels)
@@ -194,9 +195,7 @@ def main() -> None:
         speeds: dict[str, list[float]] = {label: [] for label in contenders}
         for _ in range(args.turns):
             for label, (make, source) in contenders.items():
-                speeds[label].append(
-                    images_per_second(make(source, size, MOST_BATCHES, args, device), args.seconds, device)
-                )
+                speeds[label].append(images_per_second(make(source, size, args, device), args.seconds, device))
         for label, turns in speeds.items():
             speed = statistics.median(turns)
             ratios = (statistics.median(map(operator.truediv, turns, speeds[baseline])) for baseline in baselines)

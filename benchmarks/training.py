@@ -10,9 +10,9 @@
   GPU, as its train.py sets them up. Another model, so its ratio compares what a user gets, not the loops alone.
 
 They take turns, so that a machine that slows down slows all, and all keep freed memory as the engine does on a CPU
-(--glibc-defaults: none does). FLOP/s are the forward pass's times 3, and beside them
-those of a large matrix product here; GB/s are the least traffic of an unfused step (each layer's input and output once,
-times 3), and beside it a plain copy's.
+(--glibc-defaults: none does). FLOP/s are the forward pass's times 3, and beside them those of a large matrix product
+here; GB/s are the least traffic of an unfused step (each layer's input and output once, times 3), and beside it a plain
+copy's.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from coatnet.training.engine import Trainer
 from coatnet.training.memory import keep_freed_memory
 from coatnet.training.processes import World
 
-from .augment import CLASSES, MEAN, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
+from .augment import CLASSES, MEAN, MOST_BATCHES, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
 from .models import hardware, peak_memory, seconds
 
 Step = Callable[[], None]
@@ -66,7 +66,7 @@ def one_fixed_batch(args, params, device: torch.device, folder: Path) -> tuple[n
 def plain(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
     model = create_model(params.model, CLASSES).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=params.train.lr, weight_decay=params.train.weight_decay)
-    batches = torchvision_batches(files, args.image_size, args.most_steps, args, device)
+    batches = torchvision_batches(files, args.image_size, args, device)
 
     def step() -> None:
         images, targets = next(batches)
@@ -87,7 +87,7 @@ def like_timm(args, params, device: torch.device, files: list[Tensor]) -> tuple[
     )
     mixup = timm.data.Mixup(0.2, 0.2, prob=0.5, label_smoothing=0.1, num_classes=CLASSES)
     criterion = timm.loss.SoftTargetCrossEntropy()
-    data = Jpegs(files, args.most_steps * args.batch_size, transform, pillow=True)
+    data = Jpegs(files, MOST_BATCHES * args.batch_size, transform, pillow=True)
     loader: Iterator = iter(DataLoader(data, args.batch_size, num_workers=args.workers, pin_memory=cuda))
 
     def step() -> None:
@@ -153,7 +153,6 @@ def main() -> None:
     parser.add_argument("--glibc-defaults", action="store_true", help="leave it to glibc what becomes of freed memory")
     parser.add_argument("--profile", action="store_true", help="also show where this project's step spends its time")
     args = parser.parse_args()
-    args.most_steps = 4 + args.steps * args.turns
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     params = load_params(overrides={"model.image_size": args.image_size, "train.batch_size": args.batch_size})
     files = jpegs(args.archive, 2000)

@@ -48,10 +48,11 @@ def test_every_image_its_own_result(images, device):
     assert len({tuple(image.flatten().tolist()) for image in x}) == 64
 
 
-def test_same_place_same_bytes(images, labels, device):
+@pytest.mark.parametrize("value", ["zero", "noise"])
+def test_same_place_same_bytes(images, labels, device, value):
     """Whatever came before, and for another object; and every word of the place counts."""
     images, labels = images.to(device), labels.to(device)
-    params = EVERYTHING.model_copy(update={"erase": EraseParams(probability=0.5)})
+    params = EVERYTHING.model_copy(update={"erase": EraseParams(probability=0.5, value=value)})
     augment, place = make(params), {"epoch": 1, "step": STEPS_AT_ONCE + 2, "rank": 3}
     x, _ = augment(images, labels, **place)
     for word in ({"epoch": 0}, {"rank": 0}, {"only": "mixup"}, {"step": 2}, {"step": STEPS_AT_ONCE + 1}):
