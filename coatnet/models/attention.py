@@ -14,6 +14,10 @@ def position_bias(table: Tensor, height: int, width: int) -> Tensor:
     `bias[k, i, j] = table[k, y_i - y_j + height - 1, x_i - x_j + width - 1]`. A table made for another size is first
     resized bilinearly (appendix A.1 does so for fine-tuning), so that gradients reach the table at any size.
 
+    It is built from slices, whose backward adds them up in a fixed order. Indexing would scatter its gradient, which on
+    a GPU adds in no fixed order. `Tensor.unfold` is shorter, but Inductor compiles its backward wrongly for a
+    CPU with AVX2 (seen in torch 2.12: errors as large as the gradient).
+
     Args:
         table: heads x (2 H - 1) x (2 W - 1), for the feature map H x W that it was made for.
 
@@ -23,10 +27,11 @@ def position_bias(table: Tensor, height: int, width: int) -> Tensor:
     size = (2 * height - 1, 2 * width - 1)
     if table.shape[1:] != size:
         table = F.interpolate(table[None], size, mode="bilinear")[0]
-    # windows[k, a, b, c, d] = table[k, a + c, b + d]: flipping c and d turns the sums into differences. Against
-    # indexing this is a third of the time, and its backward adds in a fixed order.
-    windows = table.unfold(1, height, 1).unfold(2, width, 1)
-    return windows.flip(3, 4).reshape(-1, height * width, height * width)
+    reversed_kyx = table.flip(1, 2)
+    # Heads, x_i, every offset in y, x_j: row x_i of the bias is a window on the reversed table, and so is row y_i.
+    along_x = torch.stack([reversed_kyx[:, :, width - 1 - x : 2 * width - 1 - x] for x in range(width)], 1)
+    both = torch.stack([along_x[:, :, height - 1 - y : 2 * height - 1 - y] for y in range(height)], 1)
+    return both.view(-1, height * width, height * width)
 
 
 def attention_reference(q_bknd: Tensor, k_bknd: Tensor, v_bknd: Tensor, bias_knn: Tensor) -> Tensor:
