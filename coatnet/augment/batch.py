@@ -9,11 +9,12 @@ from torch.nn.functional import interpolate
 
 from ..errors import UserError
 from ..params import AugmentParams
+from ..seeds import derive_seed
 from .colour import apply_colour
 from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
 from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, erase, mix
 from .policy import Policy
-from .random import draw, normal, stream_key, uniform
+from .random import draw, normal, uniform
 from .rows import update_rows
 
 _LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
@@ -142,7 +143,7 @@ class BatchAugment:
 
     def _draw_steps(self, epoch, first, rank, only, shape, device) -> list[_Drawn]:
         params, size, (b, _, height, width) = self.params, self.image_size, shape
-        keys = [stream_key(self.seed, epoch, first + i) for i in range(STEPS_AT_ONCE)]
+        keys = [derive_seed("augment", self.seed, epoch, first + i) for i in range(STEPS_AT_ONCE)]
         key_s1 = torch.tensor(keys, device=device)[:, None]
         # From here on the B of a shape is that of all these steps.
         lanes = draw(key_s1, _image_numbers(rank, b, device), sum(_LANES.values())).flatten(0, 1)
@@ -170,7 +171,7 @@ class BatchAugment:
     def _erase(self, x: Tensor, box_b4: Tensor, epoch: int, step: int, rank: int) -> Tensor:
         if self.params.erase.value == "zero":
             return erase(x, box_b4)
-        key = ~stream_key(self.seed, epoch, step)  # not that of the images' own streams
+        key = derive_seed("noise", self.seed, epoch, step)
 
         def noise(x: Tensor, image_b: Tensor, box_b4: Tensor) -> Tensor:
             pixel_bn = (image_b[:, None] << 32) + torch.arange(x[0].numel(), device=x.device)  # a stream each

@@ -7,7 +7,6 @@ every device. What passes through a logarithm, root or cosine (`beta`, `normal`,
 the device's own library and may differ in the last bit.
 """
 
-import hashlib
 import math
 
 import torch
@@ -24,17 +23,11 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & ((1 << 33) - 1))
 
 
-def stream_key(*words: int) -> int:
-    """A signed 64-bit key from whole numbers of any size, such as (seed, epoch, step)."""
-    digest = hashlib.blake2b(repr(words).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True)
-
-
 def draw(key: int | Tensor, streams: Tensor, lanes: int) -> Tensor:
     """`lanes` draws of each stream.
 
     Args:
-        key: of `stream_key`; or several, int64, of a shape that broadcasts with that of `streams`.
+        key: a seed of `derive_seed`; or several, int64, of a shape that broadcasts with that of `streams`.
         streams: int64, any shape: the number of each stream, such as the image's place in the batch.
 
     Returns:

@@ -1,12 +1,12 @@
 """Batches of images that lie on the device whole: no worker process, no copy and no host synchronisation a step."""
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..seeds import derive_seed
 
 
 class Batches:
@@ -41,15 +41,10 @@ class Batches:
 
     def epoch(self, epoch: int) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yields (step, images, labels), `batch_size / world` images each."""
-        order = _permutation(len(self.images), self.seed, epoch).to(self.images.device)
+        generator = torch.Generator().manual_seed(derive_seed("order", self.seed, epoch))
+        order = torch.randperm(len(self.images), generator=generator).to(self.images.device)
         share = self.batch_size // self.world
         for step in range(len(self)):
             start = step * self.batch_size + self.rank * share
             chosen = order[start : start + share]
             yield step, self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
-
-
-def _permutation(n: int, seed: int, epoch: int) -> Tensor:
-    # torch's CPU generator keeps 32 bits of a seed; the hash spreads both numbers over them.
-    mixed = int.from_bytes(hashlib.sha256(f"{seed} {epoch}".encode()).digest()[:4], "little")
-    return torch.randperm(n, generator=torch.Generator().manual_seed(mixed))

@@ -22,6 +22,7 @@ from ..data import Batches, Shards
 from ..errors import UserError
 from ..models import check_image_sizes, create_model
 from ..params import Params
+from ..seeds import derive_seed
 from .display import Display
 from .evaluation import predict
 from .memory import free_memory, is_out_of_memory, keep_freed_memory
@@ -149,7 +150,7 @@ class Trainer:
         train = self.params.train
         total_step = epoch * self.steps + step
         # Dropped paths draw from torch's own generator: it starts each step afresh, so that no state is to be kept.
-        torch.manual_seed(hash((self.params.seed, total_step, self.world.rank)) % 2**63)
+        torch.manual_seed(derive_seed("dropped paths", self.params.seed, total_step, self.world.rank))
         for group in self.optimizer.param_groups:
             group["lr"].fill_(learning_rate(train, total_step, self.steps))
         parts = list(zip(images.chunk(train.accumulation), labels.chunk(train.accumulation), strict=True))

@@ -18,7 +18,7 @@ def fingerprint(params: Params, data: str) -> str:
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
     library = Path(__file__).parents[1]
     files = [file for floor in ("data", "models", "augment", "training") for file in (library / floor).glob("*.py")]
-    for file in sorted([library / "params.py", *files]):
+    for file in sorted([library / "params.py", library / "seeds.py", *files]):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -141,7 +141,7 @@ def test_erase_with_noise_is_standard_normal(device, path):
 def test_compiles_without_graph_breaks(images, labels, monkeypatch):
     """The way of a GPU reads no value back: proven by tracing it whole."""
     monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
-    monkeypatch.setattr("coatnet.augment.batch.stream_key", lambda *words: 1)
+    monkeypatch.setattr("coatnet.augment.batch.derive_seed", lambda *words: 1)
     params = EVERYTHING.model_copy(update={"policy": "autoaugment-imagenet"})
     augment = make(params)
     compiled = torch.compile(augment.__call__, backend="eager", fullgraph=True)

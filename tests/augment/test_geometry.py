@@ -6,7 +6,8 @@ from torchvision.transforms.v2 import functional as F
 
 from coatnet.augment.geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
 from coatnet.augment.policy import SIGNED, Op, magnitudes
-from coatnet.augment.random import draw, stream_key
+from coatnet.augment.random import draw
+from coatnet.seeds import derive_seed
 
 from .conftest import torchvisions
 
@@ -113,7 +114,7 @@ def test_mixed_batch_equals_one_by_one(images, device, path):
     n = len(images)
     operation = torch.randint(0, len(Op), (n, 2), generator=g)
     magnitude = torch.where(torch.isin(operation, torch.tensor(SIGNED)), torch.rand(n, 2, generator=g), 0) * 10
-    box = draw_crop(draw(stream_key(3), torch.arange(n), CROP_LANES), (0.08, 1), (3 / 4, 4 / 3), 64, 64)
+    box = draw_crop(draw(derive_seed("test", 3), torch.arange(n), CROP_LANES), (0.08, 1), (3 / 4, 4 / 3), 64, 64)
     flip, map_b23 = torch.arange(n) % 2 == 0, policy_map(operation, magnitude / 20, 80)
     arguments = [t.to(device) for t in (images, unchanged(images), box, flip, map_b23)]
     together = sample(*arguments, 80, BLACK.to(device))
@@ -133,7 +134,9 @@ def test_crop_distribution_is_torchvisions(scale, ratio, device):
     n, image = 4000, [torch.empty(3, 64, 64)]
     boxes = [reference.make_params(image) for _ in range(n)]
     theirs = torch.tensor([[b["left"], b["top"], b["width"], b["height"]] for b in boxes])
-    drawn = draw_crop(draw(stream_key(4), torch.arange(10 * n, device=device), CROP_LANES), scale, ratio, 64, 64).cpu()
+    drawn = draw_crop(
+        draw(derive_seed("test", 4), torch.arange(10 * n, device=device), CROP_LANES), scale, ratio, 64, 64
+    ).cpu()
     assert (drawn >= 0).all() and (drawn[:, :2] + drawn[:, 2:] <= 64).all() and (drawn[:, 2:] > 0).all()
     measures = {
         "area": lambda box: box[:, 2] * box[:, 3],

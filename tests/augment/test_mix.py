@@ -4,14 +4,15 @@ from scipy import stats
 from torchvision.transforms import v2
 
 from coatnet.augment.mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, erase, mix
-from coatnet.augment.random import draw, stream_key
+from coatnet.augment.random import draw
 from coatnet.params import EraseParams
+from coatnet.seeds import derive_seed
 
 N = 20_000
 
 
 def mix_draws(device, mixup=(0.3, 1.0), cutmix=(0.5, 1.0), size=64, n=N):
-    return draw_mix(draw(stream_key(5), torch.arange(n, device=device), MIX_LANES), mixup, cutmix, size)
+    return draw_mix(draw(derive_seed("test", 5), torch.arange(n, device=device), MIX_LANES), mixup, cutmix, size)
 
 
 def test_label_mass_is_pixel_mass_exactly(device, path):
@@ -85,7 +86,7 @@ def test_erase_boxes_are_torchvisions(params, device):
     reference = v2.RandomErasing(1.0, scale=params.area, ratio=params.ratio)
     found = [reference.make_params([torch.empty(3, 64, 64)]) for _ in range(4000)]
     theirs = torch.tensor([[f["j"], f["i"], f["w"], f["h"]] for f in found if f["v"] is not None])
-    drawn = draw_erase(draw(stream_key(6), torch.arange(N, device=device), ERASE_LANES), params, 1.0, 64).cpu()
+    drawn = draw_erase(draw(derive_seed("test", 6), torch.arange(N, device=device), ERASE_LANES), params, 1.0, 64).cpu()
     ours = drawn[drawn[:, 2] > 0]
     assert abs(len(ours) / N - len(theirs) / 4000) < 0.02
     for measure in (lambda b: b[:, 0], lambda b: b[:, 1], lambda b: b[:, 2], lambda b: b[:, 3] / b[:, 2]):
@@ -93,7 +94,7 @@ def test_erase_boxes_are_torchvisions(params, device):
 
 
 def test_erase_probability(device):
-    box = draw_erase(draw(stream_key(7), torch.arange(N, device=device), ERASE_LANES), EraseParams(), 0.25, 64)
+    box = draw_erase(draw(derive_seed("test", 7), torch.arange(N, device=device), ERASE_LANES), EraseParams(), 0.25, 64)
     assert stats.binomtest(int((box[:, 2] > 0).sum()), N, 0.25).pvalue > 1e-3
 
 

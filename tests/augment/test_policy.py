@@ -5,15 +5,16 @@ from torchvision.transforms import v2
 
 from coatnet.augment import policy
 from coatnet.augment.policy import SIGNED, Op, Policy, magnitudes
-from coatnet.augment.random import draw, stream_key
+from coatnet.augment.random import draw
 from coatnet.params import AugmentParams, RandAugmentParams
+from coatnet.seeds import derive_seed
 
 AUTO = {"autoaugment-imagenet": v2.AutoAugmentPolicy.IMAGENET, "autoaugment-cifar10": v2.AutoAugmentPolicy.CIFAR10}
 N = 100_000
 
 
 def draws(params: AugmentParams, n: int = N):
-    return Policy.of(params, 64).draw(draw(stream_key(1), torch.arange(n), 30).unflatten(1, (3, -1)))
+    return Policy.of(params, 64).draw(draw(derive_seed("test", 1), torch.arange(n), 30).unflatten(1, (3, -1)))
 
 
 def p_value(values: torch.Tensor, expected: dict) -> float:

@@ -1,13 +1,11 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 from scipy import stats
 
-from coatnet.augment.random import BITS, beta, draw, integer, normal, stream_key, uniform
+from coatnet.augment.random import BITS, beta, draw, integer, normal, uniform
+from coatnet.seeds import derive_seed
 
-KEY = stream_key(0, 1, 2)
+KEY = derive_seed("test", 0, 1, 2)
 
 
 def bits(n: int, lanes: int = 1, key: int = KEY) -> torch.Tensor:
@@ -29,16 +27,8 @@ def test_stream_is_splitmix64():
         assert draw(KEY, torch.tensor([stream]), 3)[0].tolist() == expected
 
 
-def test_draws_do_not_depend_on_the_batch_or_the_process():
+def test_draws_do_not_depend_on_the_batch():
     assert torch.equal(bits(8, 5), draw(KEY, torch.arange(100), 7)[:8, :5])
-    code = "from coatnet.augment.random import stream_key; print(stream_key(0, 1, 2))"
-    assert int(subprocess.check_output([sys.executable, "-c", code])) == KEY
-
-
-@pytest.mark.parametrize("words", [(1, 1, 2), (0, 2, 2), (0, 1, 3), (0, 12, 0)])
-def test_every_word_changes_every_draw(words):
-    same = (bits(1000, 10) == bits(1000, 10, stream_key(*words))).float().mean()
-    assert same < 1e-3
 
 
 def test_uniform_and_independent():

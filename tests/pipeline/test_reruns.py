@@ -44,6 +44,7 @@ CODE_OF = {
     "coatnet/models": {"train", "evaluate"},
     "coatnet/augment": {"train", "evaluate", "plot"},
     "coatnet/training": {"train"},
+    "coatnet/seeds.py": {"train", "plot"},
     "coatnet/training/checkpoint.py": {"train", "evaluate"},
     "coatnet/training/evaluation.py": {"train", "evaluate"},
     "coatnet/reporting/figures.py": {"plot"},
