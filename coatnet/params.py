@@ -34,7 +34,7 @@ def _matching(pattern: str, meaning: str) -> Any:
 
 class Section(BaseModel):
     # Strict: "128" or 128.0 is no batch size. The loader turns lists into tuples, so that values are frozen too.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class SyntheticParams(Section):
