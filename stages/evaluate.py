@@ -7,6 +7,7 @@ from coatnet import Params, UserError
 from coatnet.augment import EvalTransform
 from coatnet.data import Shards
 from coatnet.files import atomic_write
+from coatnet.machine.devices import this_device
 from coatnet.models import check_image_sizes
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
@@ -23,7 +24,7 @@ def main(params: Params) -> None:
     # Always float32, so that the figures are the same on every device.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = this_device()
     image_size = params.evaluate.image_size or checkpoint.params.model.image_size
     check_image_sizes(checkpoint.model, checkpoint.params.model, [image_size])
     model = checkpoint.model.to(device, memory_format=torch.channels_last)

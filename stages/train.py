@@ -6,6 +6,7 @@ import torch
 from coatnet import Params
 from coatnet.data import Shards
 from coatnet.files import atomic_write
+from coatnet.machine.devices import device_name
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import join_world, launch
@@ -26,7 +27,6 @@ def worker(params: Params) -> None:
     save_checkpoint(CHECKPOINT, Checkpoint(trained.model, params, shards.classes, shards.mean, shards.std))
     with atomic_write(REPORTS / "history.csv") as path:
         pd.DataFrame(trained.history).to_csv(path, index=False)
-    gpu = world.device.type == "cuda"
     write_json(
         REPORTS / "train.json",
         {
@@ -37,7 +37,7 @@ def worker(params: Params) -> None:
             "images_per_second": float(f"{trained.images_per_second:.3g}"),
             "minutes": round(trained.minutes, 1),
             "startup_seconds": round(trained.startup_seconds, 1),
-            "device": torch.cuda.get_device_name(world.device) if gpu else f"CPU, {torch.get_num_threads()} threads",
+            "device": device_name(world.device),
             "processes": world.size,
             "torch": torch.__version__,
         },

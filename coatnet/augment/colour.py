@@ -13,6 +13,7 @@ import functools
 import torch
 from torch import Tensor
 
+from ..machine.devices import widest_float
 from . import rows
 from .policy import Op
 
@@ -96,8 +97,9 @@ def _contrast(table, magnitude, images, inside):
     count = inside.sum((1, 2, 3))
     mean = ((_grey(images) * inside).sum((1, 2, 3)) / count)[:, None, None]
     factor = _column(magnitude, table)
-    # torchvision adds the second product without rounding it first (a fused multiply-add): double stands in for that.
-    return _to_uint8(((table * (1 + factor)).double() - mean.double() * factor).float())
+    # torchvision adds the second product without rounding it first (a fused multiply-add): float64 stands in for that.
+    wide = widest_float(table.device)
+    return _to_uint8(((table * (1 + factor)).to(wide) - mean.to(wide) * factor).float())
 
 
 def _auto_contrast(table, _magnitude, images, inside):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
+from ..machine.devices import device_name
 from ..params import Params
 from .processes import World
 
@@ -39,7 +40,7 @@ class Display:
         )
         self.say(why_not_resumed)
         # disable=None: no bar where standard error is no terminal; the lines an epoch remain.
-        if not torch.cuda.is_available() and self.params.train.compile is not True:
+        if self.world.device.type == "cpu" and self.params.train.compile is not True:
             self.slow_start = threading.Timer(SLOW_START, self._slow_start)
             self.slow_start.daemon = True
             self.slow_start.start()
@@ -148,6 +149,6 @@ class Display:
 
 
 def _name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"one {torch.cuda.get_device_name(device)}"
-    return f"the CPU ({torch.get_num_threads()} threads; no GPU was found)"
+    if device.type == "cpu":
+        return f"the CPU ({torch.get_num_threads()} threads; no GPU was found)"
+    return f"one {device_name(device)}"

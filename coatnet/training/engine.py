@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..augment import BatchAugment, EvalTransform
 from ..data import Batches, Shards
 from ..errors import UserError
+from ..machine.devices import widest_float
 from ..models import check_image_sizes, create_model
 from ..params import Params
 from ..seeds import derive_seed
@@ -243,8 +244,8 @@ class Trainer:
             if len(images) % parts:
                 continue
             self.optimizer.zero_grad()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            if self.world.device.type != "cpu":
+                torch.accelerator.empty_cache()
             share = len(images) // parts
             try:
                 self._backward(images[:share], labels[:share], epoch=0, step=0, only=None)
@@ -282,8 +283,8 @@ class Trainer:
         logits = predict(self.averaged, images, transform, batch_size=self.params.train.batch_size, dtype=self.dtype)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         hits = (logits.argmax(1) == labels).sum()
-        sums = self.world.sum(torch.stack([loss.double(), hits.double(), torch.full_like(loss, len(labels)).double()]))
-        loss, hits, count = sums.tolist()
+        sums = torch.stack([loss, hits, torch.full_like(loss, len(labels))]).to(widest_float(loss.device))
+        loss, hits, count = self.world.sum(sums).tolist()
         return {"eval_loss": loss / count, "eval_top1": 100 * hits / count}
 
     def _parallel_and_compiled(self) -> nn.Module:
@@ -351,7 +352,7 @@ class Meter:
     """Running sums kept on the device, so that adding to them waits for nothing."""
 
     def __init__(self, device: torch.device):
-        self.totals = torch.zeros(3, dtype=torch.float64, device=device)  # loss, hits, images
+        self.totals = torch.zeros(3, dtype=widest_float(device), device=device)  # loss, hits, images
         self.first_bad_step = torch.full((), NEVER, device=device)
 
     def reset(self) -> None:
@@ -360,7 +361,8 @@ class Meter:
     def add(self, loss: Tensor, logits_bk: Tensor, targets_bk: Tensor, step: int) -> None:
         count = len(logits_bk)
         hits = (logits_bk.argmax(1) == targets_bk.argmax(1)).sum()
-        self.totals += torch.stack([loss.double() * count, hits.double(), torch.full_like(loss, count).double()])
+        added = [loss.to(self.totals.dtype) * count, hits, torch.full_like(loss, count)]
+        self.totals += torch.stack(added)
         self.first_bad_step.clamp_(max=torch.where(loss.isfinite(), NEVER, step))
 
     def read(self) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """How much memory is free, whether an error means that there was too little, and what becomes of freed memory."""
 
 import ctypes
+import sys
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,10 @@ def free_memory() -> int:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)  # on a GPU, on a CPU
+    # On CUDA, on MPS, on a CPU.
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory")
+    )
 
 
 def keep_freed_memory() -> None:
@@ -31,8 +35,10 @@ def keep_freed_memory() -> None:
     By default glibc asks the kernel for each block of over 32 MiB and gives it back once freed. The kernel clears each
     page anew, which took two fifths of a training step's time on a CPU.
     """
+    if sys.platform != "linux":
+        return
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc's alone
+    if hasattr(libc, "mallopt"):  # glibc's alone, not musl's
         trim_threshold, mmap_max = -1, -4  # as its malloc.h numbers them
         libc.mallopt(trim_threshold, -1)  # never give the end of the heap back
         libc.mallopt(mmap_max, 0)  # no block of its own from the kernel

@@ -13,6 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, g
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ..errors import UserError
+from ..machine.devices import this_device
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,13 @@ class World:
 def join_world() -> World:
     """This process's place among those that torch's launcher started; alone where it did not."""
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", local_rank)
-        torch.cuda.set_device(device)
+    device = this_device(local_rank)
+    if device.type != "cpu":
+        torch.accelerator.set_device_index(local_rank)
     if "RANK" not in os.environ:
         return World(0, 1, device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group(dist.get_default_backend_for_device(device))
     return World(dist.get_rank(), dist.get_world_size(), device, int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
@@ -63,7 +63,7 @@ def launch(worker: Callable[..., None], *args: object, processes: int | Literal[
     Raises:
         UserError: more processes than GPUs, or one of them died; then all have ended.
     """
-    gpus = torch.cuda.device_count()
+    gpus = torch.accelerator.device_count()
     count = max(1, gpus) if processes == "auto" else processes
     if "RANK" in os.environ or count == 1:
         return worker(*args)

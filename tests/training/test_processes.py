@@ -68,7 +68,7 @@ def test_a_terminated_launcher_ends_all(tmp_path):
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
     with pytest.raises(UserError, match=r"train\.processes=3 but this machine has 2 GPUs: give at most 2, or auto"):
         launch(print, processes=3)
 
