@@ -5,9 +5,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coatnet import Params, UserError, load_params
-from coatnet.files import atomic_write
+from coatnet.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd  # half a second to import, and not every stage has a table
 
 ARCHIVE = Path("data/archive.zip")
 SHARDS = Path("data/shards")
@@ -46,5 +50,8 @@ def run(stage: Callable[[Params], None]) -> None:
 
 
 def write_json(path: Path, values: dict) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))

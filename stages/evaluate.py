@@ -6,7 +6,6 @@ from tqdm import tqdm
 from coatnet import Params, UserError
 from coatnet.augment import EvalTransform
 from coatnet.data import Shards
-from coatnet.files import atomic_write
 from coatnet.machine.devices import this_device
 from coatnet.models import check_image_sizes
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
@@ -14,7 +13,7 @@ from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.evaluation import predict
 from coatnet.training.memory import keep_freed_memory
 
-from . import CHECKPOINT, REPORTS, SHARDS, run, write_json
+from . import CHECKPOINT, REPORTS, SHARDS, run, write_csv, write_json
 
 
 def main(params: Params) -> None:
@@ -66,8 +65,7 @@ def main(params: Params) -> None:
     )
     table = predictions(logits, labels, class_names(shards.classes))
     for name, frame in (("predictions", table), ("classes", per_class(table))):
-        with atomic_write(REPORTS / f"{name}.csv") as path:
-            frame.to_csv(path, index=False)
+        write_csv(REPORTS / f"{name}.csv", frame)
     print(
         f"{split}: top-1 {found['top1']:.2f}% (95% interval {found['top1_low']:.2f} to {found['top1_high']:.2f}), "
         f"top-5 {found['top5']:.2f}%; clean training images: {train_top1:.2f}%, gap {gap:.2f} points"

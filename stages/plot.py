@@ -22,7 +22,7 @@ NAMES = dict.fromkeys(("actual", "predicted", "class", "taken_for"), str)  # a c
 
 def main(params: Params) -> None:
     history = pd.read_csv(REPORTS / "history.csv")
-    metrics = json.loads((REPORTS / "metrics.json").read_text())
+    metrics = json.loads((REPORTS / "metrics.json").read_text(encoding="utf-8"))
     answers, classes = (
         pd.read_csv(REPORTS / f"{n}.csv", keep_default_na=False, dtype=NAMES) for n in ("predictions", "classes")
     )

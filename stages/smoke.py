@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from coatnet import Params, UserError, load_params
+from coatnet.files import write_text
 
 from . import REPORTS, run
 from .presets import read_preset
@@ -24,12 +25,12 @@ def main(_: Params) -> None:
         copy = shutil.copytree if Path(name).is_dir() else shutil.copy
         copy(name, WORK / name)
     params = load_params(overrides=read_preset("smoke"))
-    (WORK / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
+    write_text(WORK / "params.yaml", yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
     # Stops at the first stage that fails; DVC has then said why.
     for command in (["init", "--quiet", "--no-scm"], ["config", "core.analytics", "false"], ["repro"]):
         if subprocess.run([sys.executable, "-m", "dvc", *command], cwd=WORK, check=False).returncode:
             raise UserError(f"the smoke run failed in `dvc {' '.join(command)}`; its files are in {WORK}")
-    top1 = json.loads((WORK / REPORTS / "metrics.json").read_text())["top1"]
+    top1 = json.loads((WORK / REPORTS / "metrics.json").read_text(encoding="utf-8"))["top1"]
     chance = 100 / params.data.synthetic.classes
     if top1 < TIMES_CHANCE * chance:
         raise UserError(f"the smoke run's top-1 is {top1:.2f}%, not {TIMES_CHANCE} times chance ({chance:.2f}%)")

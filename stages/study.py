@@ -19,11 +19,11 @@ from typing import Any
 import pandas as pd
 
 from coatnet import UserError, load_params
-from coatnet.files import atomic_write
+from coatnet.files import atomic_write, write_text
 from coatnet.params import read_yaml
 from coatnet.reporting import study as report
 
-from . import REPORTS
+from . import REPORTS, write_csv
 from .presets import read_overrides, set_params
 
 STUDY = Path("study.yaml")
@@ -101,10 +101,8 @@ def write_report(table: pd.DataFrame, study: dict) -> None:
         for name, values in study["runs"].items()
     }
     text = report.page(table, study["questions"], changes, "study.png")
-    with atomic_write(REPORTS / "study.csv") as path:
-        table.to_csv(path, index=False)
-    with atomic_write(REPORTS / "study.md") as path:
-        path.write_text(text, encoding="utf-8")
+    write_csv(REPORTS / "study.csv", table)
+    write_text(REPORTS / "study.md", text)
     with atomic_write(REPORTS / "study.png") as path:
         report.scatter(table).savefig(path, dpi=120, format="png")
 

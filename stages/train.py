@@ -5,13 +5,12 @@ import torch
 
 from coatnet import Params
 from coatnet.data import Shards
-from coatnet.files import atomic_write
 from coatnet.machine.devices import device_name
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import join_world, launch
 
-from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run, write_json
+from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run, write_csv, write_json
 
 
 def main(params: Params) -> None:
@@ -25,8 +24,7 @@ def worker(params: Params) -> None:
     if not world.is_main:
         return
     save_checkpoint(CHECKPOINT, Checkpoint(trained.model, params, shards.classes, shards.mean, shards.std))
-    with atomic_write(REPORTS / "history.csv") as path:
-        pd.DataFrame(trained.history).to_csv(path, index=False)
+    write_csv(REPORTS / "history.csv", pd.DataFrame(trained.history))
     write_json(
         REPORTS / "train.json",
         {

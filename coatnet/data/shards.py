@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import atomic_write
+from ..files import atomic_write, write_text
 from .archive import Archive
 
 SIZE = 64  # pixels a side
@@ -48,8 +48,7 @@ def write_shards(archive: str | Path, folder: str | Path) -> dict:
     try:
         with Archive(archive) as opened:
             index, report = _write(opened, temporary)
-        with atomic_write(temporary / "index.json") as path:
-            path.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+        write_text(temporary / "index.json", json.dumps(index, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
