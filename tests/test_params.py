@@ -1,9 +1,12 @@
+import math
 import re
+import typing
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from coatnet import UserError, load_params
+from coatnet import Params, UserError, load_params
 from tests.conftest import ROOT
 
 PARAMS = ROOT / "params.yaml"
@@ -120,3 +123,27 @@ def test_a_schedule_of_sizes_is_looked_up_by_epoch():
 
 def test_timm_models_take_any_image_size():
     assert load(model__name="timm/resnet18", model__image_size=65).model.image_size == 65
+
+
+def kinds(annotation) -> set:
+    """The types that an annotation names, at any depth."""
+    return {annotation}.union(*map(kinds, typing.get_args(annotation)))
+
+
+def float_fields(section=Params, prefix=""):
+    """Dotted name and annotation of each parameter with a float in it."""
+    for key, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from float_fields(field.annotation, f"{prefix}{key}.")
+        elif float in kinds(field.annotation):
+            yield f"{prefix}{key}", field.annotation
+
+
+def test_no_float_that_is_not_finite_is_accepted():
+    fields = dict(float_fields())
+    assert {"train.lr", "train.clip_norm", "evaluate.crop", "augment.crop_scale"} <= fields.keys()
+    for name, annotation in fields.items():
+        for number in (math.inf, -math.inf, math.nan):
+            value = [number, number] if typing.get_origin(annotation) is tuple else number
+            with pytest.raises(UserError, match=rf"{name}=.* is not valid: expected a finite number"):
+                load_params(PARAMS, {name: value})
