@@ -1,16 +1,24 @@
-"""Shared by all tests: parameters made small, the real cut of the data where it exists."""
+"""Shared by all tests: a workspace, parameters made small, real images or the like, devices, one thread."""
 
 import contextlib
+import io
+import os
+import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from coatnet import load_params
+from coatnet.data import write_synthetic
+from coatnet.params import SyntheticParams
 
 ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "tests" / "params.yaml"
 REAL_CUT = ROOT.parent / "shared" / "data" / "tiny-imagenet-20.zip"
-
 TINY = {
     "data.source": "synthetic",
     "data.synthetic.classes": 4,
@@ -24,45 +32,91 @@ TINY = {
     "train.epochs": 2,
     "train.batch_size": 16,
 }
+# As a user has it in a terminal: no Git hook or DVC stage around.
+for _name in list(os.environ):
+    if _name.startswith(("GIT_", "DVC_")) and _name != "GIT_SSL_CAINFO":
+        del os.environ[_name]
+# Small tensors are quicker on one thread, and sums come out in one order; `make test` runs a process on each core.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+# For repositories of the tests' own.
+GIT = {
+    **os.environ,
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_AUTHOR_NAME": "test",
+    "GIT_AUTHOR_EMAIL": "test@example.com",
+    "GIT_COMMITTER_NAME": "test",
+    "GIT_COMMITTER_EMAIL": "test@example.com",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _at_the_root():
-    """As users run it, also where pytest was started elsewhere."""
-    with contextlib.chdir(ROOT):
+def _in_a_workspace(tmp_path_factory):
+    """A fresh clone with the tests' own parameters; those in the user's workspace may be an experiment's."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for file in (PARAMS, ROOT / "presets.yaml", ROOT / "study.yaml"):
+        shutil.copy(file, folder)
+    for command in ("init --quiet", "add .", "commit --quiet --message workspace"):
+        subprocess.run(["git", *command.split()], cwd=folder, env=GIT, check=True)
+    with contextlib.chdir(folder):
         yield
 
 
 @pytest.fixture(scope="session")
 def tiny():
-    """`tiny(**overrides)`, dots written as `__`: the repository's parameters at a size for tests."""
+    """`tiny(**overrides)`, dots written as `__`: parameters at a size for tests."""
 
     def make(**overrides):
         dotted = {name.replace("__", "."): value for name, value in overrides.items()}
-        return load_params(ROOT / "params.yaml", {**TINY, **dotted})
+        return load_params(PARAMS, {**TINY, **dotted})
 
     return make
 
 
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory) -> Path:
+    """20 classes, 100 training and 50 val images each, some grey: a cut of Tiny ImageNet, or drawn in its place."""
+    if REAL_CUT.exists():
+        return REAL_CUT
+    folder = tmp_path_factory.mktemp("photos")
+    params = SyntheticParams(seed=0, classes=20, train_per_class=100, test_per_class=50)
+    write_synthetic(params, folder / "colour.zip")
+    with zipfile.ZipFile(folder / "colour.zip") as colour, zipfile.ZipFile(folder / "photos.zip", "w") as photos:
+        for number, name in enumerate(colour.namelist()):
+            content = colour.read(name)
+            if name.endswith(".JPEG") and number % 50 == 0:
+                grey = io.BytesIO()
+                Image.open(io.BytesIO(content)).convert("L").save(grey, "JPEG")
+                content = grey.getvalue()
+            photos.writestr(f"tiny-imagenet-200/{name}", content)
+    return folder / "photos.zip"
+
+
 @pytest.fixture
 def real_cut() -> Path:
-    """A true cut of Tiny ImageNet: 20 classes, 100 training and 50 val images each."""
+    """A cut of Tiny ImageNet, for what holds of its bytes alone."""
     if not REAL_CUT.exists():
-        pytest.skip(f"{REAL_CUT.name} is not there: only the developers' machines have it")
+        pytest.skip(f"knows the digests of {REAL_CUT.name}, which only the developers' machines have")
     return REAL_CUT
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """Small tensors are quicker so, and sums come out in one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _devices():
+    """The CPU, and the accelerator where there is one."""
+    yield "cpu"
+    if found := torch.accelerator.current_accelerator(check_available=True):
+        yield pytest.param(found.type, marks=pytest.mark.gpu if found.type == "cuda" else ())
 
 
-def pytest_collection_modifyitems(items):
+@pytest.fixture(params=_devices())
+def device(request) -> torch.device:
+    return torch.device(request.param)
+
+
+def pytest_report_header():
+    return None if torch.cuda.is_available() else "no CUDA device: tests marked gpu are left out"
+
+
+def pytest_collection_modifyitems(config, items):
     if not torch.cuda.is_available():
-        for item in items:
-            if "gpu" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+        config.hook.pytest_deselected(items=[item for item in items if "gpu" in item.keywords])
+        items[:] = [item for item in items if "gpu" not in item.keywords]

@@ -7,9 +7,8 @@ import yaml
 from pydantic import BaseModel
 
 from coatnet import Params, UserError, load_params
-from tests.conftest import ROOT
-
-PARAMS = ROOT / "params.yaml"
+from coatnet.params import read_yaml
+from tests.conftest import PARAMS, ROOT
 
 
 def load(**overrides):
@@ -112,7 +111,8 @@ def test_parameters_are_frozen_all_the_way_down():
 
 def test_defaults_stand_in_the_file_alone():
     """A knob that params.yaml leaves out would keep a value that nobody sees there."""
-    assert load().model_dump(mode="json") == yaml.safe_load(PARAMS.read_text())
+    path = ROOT / "params.yaml"
+    assert load_params(path).model_dump(mode="json") == read_yaml(path)
 
 
 def test_a_schedule_of_sizes_is_looked_up_by_epoch():

@@ -8,11 +8,6 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(one_thread):
-    """Small tensors: a second thread only adds noise."""
-
-
 def torchvisions(image, chain, interpolation=F.InterpolationMode.NEAREST):
     """The operations as torchvision's own policies apply them."""
     apply = v2.RandAugment()._apply_image_or_video_transform
@@ -21,7 +16,8 @@ def torchvisions(image, chain, interpolation=F.InterpolationMode.NEAREST):
     return image
 
 
-def synthetic_images() -> torch.Tensor:
+@pytest.fixture(scope="session")
+def patterns() -> torch.Tensor:
     """16 x 3 x 64 x 64: smooth, noisy, dark, bright, grey, constant, two-valued, saturated."""
     g = torch.Generator().manual_seed(0)
     smooth = interpolate(torch.rand(8, 3, 6, 6, generator=g) * 255, size=64, mode="bicubic").clamp(0, 255).byte()
@@ -32,20 +28,19 @@ def synthetic_images() -> torch.Tensor:
     return torch.cat([smooth, noise, torch.stack([ramp, ramp + 150, grey, two_valued, constant, saturated])])
 
 
-@pytest.fixture(params=["synthetic", "real"])
-def images(request) -> torch.Tensor:
-    """uint8, N x 3 x 64 x 64."""
-    if request.param == "synthetic":
-        return synthetic_images()
-    with zipfile.ZipFile(request.getfixturevalue("real_cut")) as archive:
+@pytest.fixture(scope="session")
+def decoded(photos) -> torch.Tensor:
+    """15 x 3 x 64 x 64."""
+    with zipfile.ZipFile(photos) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".JPEG"))[::200][:16]
         files = [torch.frombuffer(bytearray(archive.read(name)), dtype=torch.uint8) for name in names]
     return torch.stack([decode_jpeg(file, ImageReadMode.RGB) for file in files])
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request) -> torch.device:
-    return torch.device(request.param)
+@pytest.fixture(params=["patterns", "decoded"])
+def images(request) -> torch.Tensor:
+    """uint8, N x 3 x 64 x 64."""
+    return request.getfixturevalue(request.param).clone()
 
 
 @pytest.fixture(params=["rows", "all"])

@@ -16,24 +16,13 @@ import pytest
 import yaml
 
 from coatnet import load_params
-from tests.conftest import ROOT, TINY
+from tests.conftest import GIT, PARAMS, ROOT, TINY
 
 ALL = ["download", "preprocess", "train", "evaluate", "plot"]
-# As a user has it in a terminal: no Git hook or DVC stage around, and Python may write its caches beside the code.
-USERS = {
-    key: value
-    for key, value in os.environ.items()
-    if key == "GIT_SSL_CAINFO" or not key.startswith(("GIT_", "DVC_", "PYTHONDONTWRITEBYTECODE"))
-}
 ENVIRONMENT = {
-    **USERS,
-    "OMP_NUM_THREADS": "1",
+    # Python may write its caches beside the code, as a user's does.
+    **{key: value for key, value in GIT.items() if key != "PYTHONDONTWRITEBYTECODE"},
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_AUTHOR_NAME": "test",
-    "GIT_AUTHOR_EMAIL": "test@example.com",
-    "GIT_COMMITTER_NAME": "test",
-    "GIT_COMMITTER_EMAIL": "test@example.com",
 }
 
 
@@ -103,7 +92,7 @@ def reproduced(tmp_path_factory) -> Repository:
     folder = tmp_path_factory.mktemp("reproduced") / "repository"
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, env=USERS, capture_output=True, text=True,
+        cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     if listed.returncode:
         pytest.skip(f"this is no clone: {listed.stderr.strip()}")
@@ -112,7 +101,7 @@ def reproduced(tmp_path_factory) -> Repository:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, folder / file)
     values = TINY | {"plot.dpi": 30, "plot.images": 8}
-    params = load_params(ROOT / "params.yaml", values).model_dump(mode="json")
+    params = load_params(PARAMS, values).model_dump(mode="json")
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     repository = Repository(folder)
     repository.run("git", "init", "--quiet")

@@ -7,7 +7,7 @@ import pytest
 from coatnet import UserError
 from coatnet.data import write_canonical
 from stages import download
-from tests.conftest import ROOT
+from tests.conftest import PARAMS, ROOT
 from tests.data.layout import members, pack
 from tests.data.server import serve
 
@@ -100,7 +100,7 @@ def test_other_data_goes_before_the_source(tiny, workspace, tmp_path, expected, 
 
 
 def test_an_error_is_one_sentence_and_exit_status_1(workspace):
-    params = (ROOT / "params.yaml").read_text().replace("archive: null", "archive: nowhere.zip")
+    params = PARAMS.read_text().replace("archive: null", "archive: nowhere.zip")
     (workspace / "params.yaml").write_text(params)
     done = subprocess.run(
         [sys.executable, "-m", "stages.download"], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True

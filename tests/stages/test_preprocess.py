@@ -28,11 +28,11 @@ def contents(folder) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_repacked_real_data_gives_the_same_outs(real_cut, run, tmp_path):
-    with zipfile.ZipFile(real_cut) as opened:
+def test_repacked_data_give_the_same_outs(photos, run, tmp_path):
+    with zipfile.ZipFile(photos) as opened:
         files = {name: opened.read(name) for name in opened.namelist() if not name.endswith("/")}
     repacked = pack(tmp_path / "repacked.zip", files, root="", backwards=True)
-    first, second = run(real_cut, "first"), run(repacked, "second")
+    first, second = run(photos, "first"), run(repacked, "second")
     assert contents(first) == contents(second)
     report = json.loads((first / "reports" / "data.json").read_text())
     assert report["images"] == {"train": 2000, "test": 1000}

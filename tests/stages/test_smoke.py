@@ -9,7 +9,7 @@ import pytest
 from coatnet import UserError, load_params
 from stages import smoke
 from stages.presets import read_preset
-from tests.conftest import ROOT
+from tests.conftest import PARAMS, ROOT
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def workspace(tmp_path, monkeypatch):
     for folder in (Path("coatnet"), Path("stages"), smoke.WORK / smoke.REPORTS):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "module.py").write_text(str(folder))
-    for file in ("dvc.yaml", "params.yaml", "presets.yaml"):
-        shutil.copy(ROOT / file, tmp_path)
+    for file in (ROOT / "dvc.yaml", ROOT / "presets.yaml", PARAMS):
+        shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

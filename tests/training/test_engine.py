@@ -13,7 +13,6 @@ from coatnet.training import engine
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import World
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 # Everything that has state or randomness of its own.
 ALL_ON = {
     "model__variant": "paper",
@@ -39,7 +38,7 @@ PLAIN = {
 
 
 @pytest.fixture(scope="module")
-def unbroken(one_thread, tiny, shards, world, tmp_path_factory):
+def unbroken(tiny, shards, world, tmp_path_factory):
     """The run with ALL_ON that nothing stopped."""
     return Trainer(tiny(**ALL_ON), shards, world, tmp_path_factory.mktemp("unbroken") / "progress").run()
 

@@ -13,7 +13,7 @@ from coatnet.training.processes import launch
 from . import workers
 from .test_engine import PLAIN
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.slow
 
 
 # Mixing takes its partner from the process's own share, and parts are drawn by their own place in it; all else is drawn
