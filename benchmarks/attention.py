@@ -29,7 +29,7 @@ def flex(q_bknd: Tensor, k_bknd: Tensor, v_bknd: Tensor, bias_knn: Tensor) -> Te
 
 
 def candidates(device: str) -> dict[str, Attention]:
-    found = {"mathematics": attention_reference, "scaled_dot_product_attention": attention_fused}
+    found: dict[str, Attention] = {"mathematics": attention_reference, "scaled_dot_product_attention": attention_fused}
     if device == "cuda":  # compilation for a CPU takes a minute each; FlexAttention has no backward there
         found["mathematics, compiled"] = torch.compile(attention_reference, dynamic=False)
         found["flex_attention, compiled"] = torch.compile(flex, dynamic=False)

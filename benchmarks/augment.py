@@ -16,8 +16,10 @@ import statistics
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Generator, Iterator
+from argparse import Namespace
+from collections.abc import Callable, Generator
 from functools import partial
+from typing import Any
 
 import kornia.augmentation as K
 import torch
@@ -36,6 +38,9 @@ from coatnet.training.memory import keep_freed_memory
 CLASSES, MEAN, STD = 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)
 MOST_BATCHES = 10_000  # of a DataLoader: more than any benchmark takes
 
+Batch = tuple[Tensor, Tensor]  # images, targets
+Make = Callable[[Any, int, Namespace, torch.device], Generator[Batch]]
+
 
 def jpegs(archive: str | None, count: int) -> list[Tensor]:
     """The bytes of `count` training images; without an archive, made-up ones of the same size."""
@@ -48,17 +53,17 @@ def jpegs(archive: str | None, count: int) -> list[Tensor]:
         return [torch.frombuffer(bytearray(file.read(name)), dtype=torch.uint8) for name in names]
 
 
-class Jpegs(Dataset):
+class Jpegs(Dataset[tuple[Any, int]]):
     """`count` samples from `files`, each opened with Pillow or decoded to a tensor, then transformed."""
 
-    def __init__(self, files: list[Tensor], count: int, transform: Callable, pillow: bool):
-        self.files = [file.numpy().tobytes() for file in files] if pillow else files
+    def __init__(self, files: list[Tensor], count: int, transform: Callable[[Any], Any], pillow: bool):
+        self.files: list[Any] = [file.numpy().tobytes() for file in files] if pillow else files
         self.count, self.transform, self.pillow = count, transform, pillow
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, i: int):
+    def __getitem__(self, i: int) -> tuple[Any, int]:
         file = self.files[i % len(self.files)]
         if self.pillow:
             with Image.open(io.BytesIO(file)) as opened:
@@ -74,11 +79,13 @@ class Collate:
         p=[0.25, 0.25, 0.5],
     )
 
-    def __call__(self, samples):
+    def __call__(self, samples: list[tuple[Any, int]]) -> Batch:
         return self.mix(*default_collate(samples))
 
 
-def torchvision_batches(files, size, args, device, pillow=False) -> Iterator:
+def torchvision_batches(
+    files: list[Tensor], size: int, args: Namespace, device: torch.device, pillow: bool = False
+) -> Generator[Batch]:
     transform = v2.Compose(
         [
             v2.RandomResizedCrop(size, antialias=True),
@@ -103,7 +110,7 @@ def torchvision_batches(files, size, args, device, pillow=False) -> Iterator:
         yield x.to(device, non_blocking=True), targets.to(device, non_blocking=True)
 
 
-def our_batches(images, size, args, device) -> Iterator:
+def our_batches(images: Tensor, size: int, args: Namespace, device: torch.device) -> Generator[Batch]:
     augment = BatchAugment(load_params().augment, image_size=size, num_classes=CLASSES, mean=MEAN, std=STD, seed=0)
     images = images.to(device)
     for step in itertools.count():
@@ -111,7 +118,7 @@ def our_batches(images, size, args, device) -> Iterator:
         yield augment(images.index_select(0, index), index % CLASSES, epoch=0, step=step)
 
 
-def kornia_batches(images, size, args, device) -> Iterator:
+def kornia_batches(images: Tensor, size: int, args: Namespace, device: torch.device) -> Generator[Batch]:
     recipe = torch.nn.Sequential(
         K.RandomResizedCrop((size, size)),
         K.RandomHorizontalFlip(),
@@ -130,7 +137,7 @@ def kornia_batches(images, size, args, device) -> Iterator:
         yield mixes[step % 2](x, labels) if step % 4 < 2 else (x, labels)
 
 
-def images_per_second(batches: Generator, seconds: float, device: torch.device) -> float:
+def images_per_second(batches: Generator[Batch], seconds: float, device: torch.device) -> float:
     for _ in range(2):  # workers start, kernels are chosen
         next(batches)
     _synchronise(device)
@@ -184,7 +191,7 @@ def main() -> None:
     columns = ["output", "augmentation", "images/s", "of Pillow's", "of tensors'"]
     columns += ["GB/s", "of a copy's"] if bandwidth else []
     print(f"| {' | '.join(columns)} |\n|---|---|{'---:|' * (len(columns) - 2)}")
-    contenders = {
+    contenders: dict[str, tuple[Make, Any]] = {
         "torchvision v2, DataLoader, Pillow": (partial(torchvision_batches, pillow=True), files),
         "torchvision v2, DataLoader, tensors": (torchvision_batches, files),
         "kornia": (kornia_batches, images),

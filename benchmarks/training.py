@@ -22,6 +22,7 @@ import platform
 import statistics
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from coatnet import create_model, load_params
+from coatnet import Params, create_model, load_params
 from coatnet.data import Shards
 from coatnet.training.engine import Trainer
 from coatnet.training.memory import keep_freed_memory
@@ -47,23 +48,23 @@ Step = Callable[[], None]
 OTHERS = ("one fixed batch", "plain", "timm")
 
 
-def this_project(args, params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
+def this_project(args: Namespace, params: Params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
     trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
     trainer._start_epoch(0)
     batches = itertools.chain.from_iterable(trainer._epoch_steps(0, 0) for _ in itertools.count())
     return trainer.model, lambda: trainer._step(0, *next(batches))
 
 
-def one_fixed_batch(args, params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
+def one_fixed_batch(args: Namespace, params: Params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
     trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
     trainer._start_epoch(0)
     step, only, images, labels = next(trainer._epoch_steps(0, 0))
     batch = trainer.augment(images, labels, epoch=0, step=0)
-    trainer.augment = lambda *_, **__: batch
+    trainer.augment = lambda *_, **__: batch  # type: ignore[assignment] # all that a step asks of it
     return trainer.model, lambda: trainer._step(0, step, only, images, labels)
 
 
-def plain(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
+def plain(args: Namespace, params: Params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
     model = create_model(params.model, CLASSES).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=params.train.lr, weight_decay=params.train.weight_decay)
     batches = torchvision_batches(files, args.image_size, args, device)
@@ -78,9 +79,10 @@ def plain(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.M
     return model, step
 
 
-def like_timm(args, params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
+def like_timm(args: Namespace, params: Params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:
     cuda = device.type == "cuda"
-    model = timm.create_model("convnext_atto", num_classes=CLASSES).to(device, memory_format=torch.channels_last)
+    model = timm.create_model("convnext_atto", num_classes=CLASSES)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its types
     optimizer = timm.optim.create_optimizer_v2(model, "adamw", lr=params.train.lr, weight_decay=0.05)
     transform = timm.data.create_transform(
         args.image_size, is_training=True, auto_augment="original", re_prob=0.25, mean=MEAN, std=STD
@@ -88,7 +90,7 @@ def like_timm(args, params, device: torch.device, files: list[Tensor]) -> tuple[
     mixup = timm.data.Mixup(0.2, 0.2, prob=0.5, label_smoothing=0.1, num_classes=CLASSES)
     criterion = timm.loss.SoftTargetCrossEntropy()
     data = Jpegs(files, MOST_BATCHES * args.batch_size, transform, pillow=True)
-    loader: Iterator = iter(DataLoader(data, args.batch_size, num_workers=args.workers, pin_memory=cuda))
+    loader: Iterator[list[Tensor]] = iter(DataLoader(data, args.batch_size, num_workers=args.workers, pin_memory=cuda))
 
     def step() -> None:
         images, labels = (t.to(device, non_blocking=True) for t in next(loader))
@@ -107,7 +109,7 @@ def flops_and_bytes(model: nn.Module, image_size: int, bytes_a_value: int) -> tu
     moved = 0
     model = copy.deepcopy(model).to("meta")  # on a CPU the counter misses fused attention
 
-    def count(_, inputs: tuple, output: Tensor) -> None:
+    def count(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal moved
         moved += (sum(x.numel() for x in inputs) + output.numel()) * bytes_a_value
 

@@ -3,13 +3,18 @@
 An import goes down these floors, never up: params < data < models < augment < training < reporting.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .errors import UserError
 from .params import Params, load_params
+
+if TYPE_CHECKING:
+    from .models import create_model
 
 __all__ = ["Params", "UserError", "create_model", "load_params"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     # Lazy, so that reading parameters does not wait seconds for torch.
     if name == "create_model":
         from .models import create_model

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,15 +21,15 @@ Positive = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=8, le=1024)]
 
 
-def _matching(pattern: str, meaning: str) -> Any:
-    """A string type whose error says what is expected in words, not as a pattern."""
+def _matching(pattern: str, meaning: str) -> AfterValidator:
+    """For a string: its error says what is expected in words, not as a pattern."""
 
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
             raise ValueError(meaning)
         return value
 
-    return Annotated[str, AfterValidator(check)]
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -48,7 +48,7 @@ class DataParams(Section):
     source: Literal["tiny-imagenet", "synthetic"]
     archive: str | None
     urls: Annotated[tuple[str, ...], Field(min_length=1)]
-    sha256: _matching("[0-9a-f]{64}", "64 hexadecimal digits, in lower case")
+    sha256: Annotated[str, _matching("[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
     holdout: Annotated[float, Field(ge=0, le=0.5)]
     synthetic: SyntheticParams
 
@@ -73,10 +73,10 @@ class PaperParams(Section):
 
 
 class ModelParams(Section):
-    name: _matching(r"coatnet|timm/[\w.]+", "coatnet, or timm/NAME for one of timm's models")
+    name: Annotated[str, _matching(r"coatnet|timm/[\w.]+", "coatnet, or timm/NAME for one of timm's models")]
     variant: Literal["table", "paper"]
     image_size: Pixels
-    layout: _matching("[CT]+", "a letter a stage, C for convolution or T for attention, such as CCTT")
+    layout: Annotated[str, _matching("[CT]+", "a letter a stage, C for convolution or T for attention, such as CCTT")]
     blocks: tuple[Positive, ...]
     dims: tuple[Positive, ...]
     stem_width: Positive
@@ -106,7 +106,7 @@ class ModelParams(Section):
             raise ValueError(f"{name}={image_size} is not divisible by the model's total stride {stride}; try {near}")
 
     @model_validator(mode="after")
-    def _fits_together(self):
+    def _fits_together(self) -> Self:
         stages = len(self.layout)
         for name, values in (("blocks", self.blocks), ("dims", self.dims), ("strides", self.stage_strides)):
             if len(values) != stages:
@@ -163,7 +163,7 @@ class AugmentParams(Section):
     passes: Annotated[tuple[Literal["plain", "mixup", "cutmix", "erase"], ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self):
+    def _fits_together(self) -> Self:
         _ordered(self.crop_scale, "crop_scale")
         _ordered(self.crop_ratio, "crop_ratio")
         _ordered(self.erase.area, "erase.area")
@@ -198,7 +198,7 @@ class TrainParams(Section):
     processes: Positive | Literal["auto"]
 
     @model_validator(mode="after")
-    def _fits_together(self):
+    def _fits_together(self) -> Self:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"train.warmup_epochs={self.warmup_epochs} is more than train.epochs={self.epochs}")
         if self.batch_size % self.accumulation:
@@ -250,7 +250,7 @@ class Params(Section):
     plot: PlotParams
 
     @model_validator(mode="after")
-    def _fits_together(self):
+    def _fits_together(self) -> Self:
         if self.train.image_size:
             for size in self.train.image_sizes:
                 self.model.check_image_size(size, "train.image_size")
@@ -309,7 +309,7 @@ def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] |
         raise UserError(f"{path}: {_sentence(error)}") from None
 
 
-def _set(values: dict, name: str, value: Any) -> None:
+def _set(values: dict[str, Any], name: str, value: Any) -> None:
     *sections, key = name.split(".")
     for section in sections:
         values = values.setdefault(section, {})

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coatnet import Params, UserError, load_params
 from coatnet.files import write_text
@@ -49,7 +49,7 @@ def run(stage: Callable[[Params], None]) -> None:
         sys.exit(130)
 
 
-def write_json(path: Path, values: dict) -> None:
+def write_json(path: Path, values: dict[str, Any]) -> None:
     write_text(path, json.dumps(values, indent=2) + "\n")
 
 

@@ -26,7 +26,7 @@ def main(params: Params) -> None:
     device = this_device()
     image_size = params.evaluate.image_size or checkpoint.params.model.image_size
     check_image_sizes(checkpoint.model, checkpoint.params.model, [image_size])
-    model = checkpoint.model.to(device, memory_format=torch.channels_last)
+    model = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its types
     if device.type == "cpu":
         keep_freed_memory()  # it costs little: `predict` takes few images at a time
     transform = EvalTransform(

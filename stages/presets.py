@@ -45,8 +45,8 @@ def _committed() -> dict[str, Any]:
     return _dotted(yaml.load(shown.stdout, Loader)) if shown.returncode == 0 else {}
 
 
-def _dotted(values: dict, prefix: str = "") -> dict[str, Any]:
-    found = {}
+def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for key, value in values.items():
         found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
@@ -58,7 +58,7 @@ def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dic
     Raises:
         UserError: no such preset (the nearest is given), or an assignment is not of that form.
     """
-    overrides = {}
+    overrides: dict[str, Any] = {}
     if preset is not None:
         overrides |= read_preset(preset)
     for assignment in assignments:

@@ -40,7 +40,7 @@ class Run:
     experiment: str  # its name in DVC
 
 
-def plan(study: dict, scale: float, common: dict[str, Any]) -> list[Run]:
+def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Run]:
     """Every run of every seed, the first seed's first.
 
     Args:
@@ -95,7 +95,7 @@ def finished(runs: list[Run]) -> pd.DataFrame:
     )
 
 
-def write_report(table: pd.DataFrame, study: dict) -> None:
+def write_report(table: pd.DataFrame, study: dict[str, Any]) -> None:
     changes = {
         name: ", ".join(f"`{key}={value}`" for key, value in values.items()) or "nothing"
         for name, values in study["runs"].items()
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit("stopped: the same command goes on")
 
 
-def _run_missing(runs: list[Run], wanted: list[str], study: dict) -> None:
+def _run_missing(runs: list[Run], wanted: list[str], study: dict[str, Any]) -> None:
     table, failed = finished(runs), []
     done = set() if table.empty else set(table.experiment)
     missing = [run for run in runs if run.name in wanted and run.experiment not in done]

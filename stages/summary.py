@@ -4,12 +4,15 @@ import argparse
 import gc
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from coatnet import UserError, load_params
 from coatnet.params import ModelParams
 
 from .presets import PRESETS, read_overrides
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def summarise(params: ModelParams, num_classes: int) -> list[tuple[str, tuple[int, ...], int, int]]:
@@ -41,7 +44,7 @@ def summarise(params: ModelParams, num_classes: int) -> list[tuple[str, tuple[in
     return rows
 
 
-def _rows(model) -> Iterator[tuple[str, Any]]:
+def _rows(model: "nn.Module") -> Iterator[tuple[str, "nn.Module"]]:
     from torch import nn
 
     for name, child in model.named_children():

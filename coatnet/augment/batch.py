@@ -78,7 +78,8 @@ class BatchAugment:
         self._normalise = _Normalise(mean, std)
         self._policy = Policy.of(params, image_size)
         self._operations = self._policy.operations
-        self._drawn_of, self._drawn = None, []
+        self._drawn_of: tuple[object, ...] | None = None
+        self._drawn: list[_Drawn] = []
         # glibc keeps freed memory only up to twice the largest block of at most 32 MiB freed so far, and each page that
         # it gives back costs a fault to get again: freeing one such block halves a CPU's time at 64 pixels.
         torch.empty(31 * 2**20, dtype=torch.uint8)
@@ -133,7 +134,9 @@ class BatchAugment:
         smoothing = self.params.label_smoothing
         return x, targets * (1 - smoothing) + smoothing / self.num_classes
 
-    def _draws(self, epoch: int, step: int, rank: int, only: str | None, shape: torch.Size, device) -> _Drawn:
+    def _draws(
+        self, epoch: int, step: int, rank: int, only: str | None, shape: torch.Size, device: torch.device
+    ) -> _Drawn:
         """Those of the step, which are drawn along with its neighbours' and kept."""
         first = step - step % STEPS_AT_ONCE
         of = (epoch, first, rank, only, shape, device)
@@ -141,10 +144,13 @@ class BatchAugment:
             self._drawn_of, self._drawn = of, self._draw_steps(*of)
         return self._drawn[step - first]
 
-    def _draw_steps(self, epoch, first, rank, only, shape, device) -> list[_Drawn]:
+    def _draw_steps(
+        self, epoch: int, first: int, rank: int, only: str | None, shape: torch.Size, device: torch.device
+    ) -> list[_Drawn]:
         params, size, (b, _, height, width) = self.params, self.image_size, shape
         keys = [derive_seed("augment", self.seed, epoch, first + i) for i in range(STEPS_AT_ONCE)]
-        key_s1 = torch.tensor(keys, device=device)[:, None]
+        # Filled in one by one: a copy to a GPU would wait for all that is queued there.
+        key_s1 = torch.stack([torch.full((1,), key, device=device) for key in keys])
         # From here on the B of a shape is that of all these steps.
         lanes = draw(key_s1, _image_numbers(rank, b, device), sum(_LANES.values())).flatten(0, 1)
         bits = dict(zip(_LANES, lanes.split(list(_LANES.values()), 1), strict=True))
@@ -181,7 +187,7 @@ class BatchAugment:
         return update_rows(box_b4[:, 2] > 0, x, noise, x, _image_numbers(rank, len(x), x.device), box_b4)
 
 
-def _image_numbers(rank: int, b: int, device) -> Tensor:
+def _image_numbers(rank: int, b: int, device: torch.device) -> Tensor:
     """Of a rank's images in the global batch."""
     return rank * b + torch.arange(b, device=device)
 

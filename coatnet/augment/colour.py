@@ -9,6 +9,7 @@ Shapes: images B x 3 x H x W, tables B x 3 x 256, both uint8; magnitudes B.
 """
 
 import functools
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -19,7 +20,11 @@ from .policy import Op
 
 
 def apply_colour(
-    images_bchw: Tensor, operation_bn: Tensor, magnitude_bn: Tensor, inside_b1hw: Tensor, operations=frozenset(Op)
+    images_bchw: Tensor,
+    operation_bn: Tensor,
+    magnitude_bn: Tensor,
+    inside_b1hw: Tensor,
+    operations: Collection[int] = frozenset(Op),
 ) -> tuple[Tensor, Tensor]:
     """Puts each image through its own chain of operations; those of geometry are passed over.
 
@@ -75,24 +80,24 @@ def _column(magnitude_b: Tensor, like: Tensor) -> Tensor:
 # Tables: function(table, magnitude) -> table, or with images and inside where they measure something.
 
 
-def _invert(table, _magnitude):
+def _invert(table: Tensor, _magnitude: Tensor) -> Tensor:
     return 255 - table
 
 
-def _solarize(table, magnitude):
+def _solarize(table: Tensor, magnitude: Tensor) -> Tensor:
     return torch.where(table >= 255 * _column(magnitude, table), 255 - table, table)
 
 
-def _posterize(table, magnitude):
+def _posterize(table: Tensor, magnitude: Tensor) -> Tensor:
     cut = 8 - _column(magnitude, table).to(torch.int32)
     return table & (256 - (1 << cut)).to(torch.uint8)
 
 
-def _brightness(table, magnitude):
+def _brightness(table: Tensor, magnitude: Tensor) -> Tensor:
     return _to_uint8(table * (1 + _column(magnitude, table)))
 
 
-def _contrast(table, magnitude, images, inside):
+def _contrast(table: Tensor, magnitude: Tensor, images: Tensor, inside: Tensor) -> Tensor:
     # Here the table is the identity: `apply_colour` has brought the pixels up to date.
     count = inside.sum((1, 2, 3))
     mean = ((_grey(images) * inside).sum((1, 2, 3)) / count)[:, None, None]
@@ -102,7 +107,7 @@ def _contrast(table, magnitude, images, inside):
     return _to_uint8(((table * (1 + factor)).to(wide) - mean.to(wide) * factor).float())
 
 
-def _auto_contrast(table, _magnitude, images, inside):
+def _auto_contrast(table: Tensor, _magnitude: Tensor, images: Tensor, inside: Tensor) -> Tensor:
     occurs = _histogram(table, images, inside) > 0
     value = torch.arange(256.0, device=table.device)
     low = torch.where(occurs, value, 255).amin(2, keepdim=True)
@@ -111,7 +116,7 @@ def _auto_contrast(table, _magnitude, images, inside):
     return torch.where(high == low, table, _to_uint8(stretched))
 
 
-def _equalize(table, _magnitude, images, inside):
+def _equalize(table: Tensor, _magnitude: Tensor, images: Tensor, inside: Tensor) -> Tensor:
     # Pillow's scheme: the brightest value that occurs does not count, and a step of 0 leaves the channel as it is.
     histogram = _histogram(table, images, inside)
     cumulative = histogram.cumsum(2, dtype=torch.int32)
@@ -122,7 +127,7 @@ def _equalize(table, _magnitude, images, inside):
     return torch.where(step == 0, table, equalized.gather(2, table.long()))
 
 
-def _histogram(table, images, inside):
+def _histogram(table: Tensor, images: Tensor, inside: Tensor) -> Tensor:
     """Of the images as the table leaves them: pixels are counted as they are, then the counts are moved. int32."""
     counts = torch.zeros(table.shape, dtype=torch.int32, device=table.device)
     weight = inside.flatten(2).int().expand(-1, 3, -1)
@@ -139,12 +144,12 @@ def _grey(images: Tensor) -> Tensor:
     return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()
 
 
-def _colour(images, magnitude):
+def _colour(images: Tensor, magnitude: Tensor) -> Tensor:
     factor, images = _column(magnitude, images), images.float()
     return _to_uint8((images * (1 + factor)).sub_(_grey(images).mul_(factor)))
 
 
-def _sharpness(images, magnitude):
+def _sharpness(images: Tensor, magnitude: Tensor) -> Tensor:
     # Border pixels stay. The smoothing kernel is Pillow's: 1 around 5, over 13.
     sharp = images.float()
     middle = sharp[:, :, 1:-1, 1:-1]
@@ -155,8 +160,8 @@ def _sharpness(images, magnitude):
     return _to_uint8(sharp)
 
 
-_BLENDS = {Op.Color: _colour, Op.Sharpness: _sharpness}
-_TABLES = {
+_BLENDS: dict[int, Callable[..., Tensor]] = {Op.Color: _colour, Op.Sharpness: _sharpness}
+_TABLES: dict[int, Callable[..., Tensor]] = {
     Op.Brightness: _brightness,
     Op.Contrast: _contrast,
     Op.Posterize: _posterize,

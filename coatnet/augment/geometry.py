@@ -128,7 +128,16 @@ def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor,
     return scale_b2, first_b2 + (count_b2 - 1) / 2
 
 
-def _sample_still(images, table, box_b4, scale_b2, centre_b2, still_b, offset, interpolation) -> Tensor:
+def _sample_still(
+    images: Tensor,
+    table: Tensor,
+    box_b4: Tensor,
+    scale_b2: Tensor,
+    centre_b2: Tensor,
+    still_b: Tensor,
+    offset: Tensor,
+    interpolation: str,
+) -> Tensor:
     """Those that no map moves: one axis after the other, on a CPU many times quicker than `grid_sample`.
 
     What the other images' pixels hold is not defined.
@@ -172,7 +181,17 @@ def _transpose(x_bchw: Tensor) -> Tensor:
     return torch.channel_shuffle(pixels, height).permute(0, 2, 3, 1).view(b, c, width, height)
 
 
-def _sample_map(images, table, box_b4, scale_b2, centre_b2, map_b23, offset, fill, interpolation) -> Tensor:
+def _sample_map(
+    images: Tensor,
+    table: Tensor,
+    box_b4: Tensor,
+    scale_b2: Tensor,
+    centre_b2: Tensor,
+    map_b23: Tensor,
+    offset: Tensor,
+    fill: Tensor,
+    interpolation: str,
+) -> Tensor:
     along_x_b21, along_y_b21, start_b21 = (scale_b2[:, :, None] * map_b23).split(1, 2)
     columns_b2s = along_x_b21 * offset + (start_b21 + centre_b2[:, :, None])
     at_b2ss = columns_b2s[:, :, None, :] + (along_y_b21 * offset)[:, :, :, None]

@@ -4,6 +4,7 @@ AutoAugment (Cubuk et al. 2018, tables 7 and 9), RandAugment (Cubuk et al. 2019)
 Hutter 2021), with the magnitudes of torchvision's `transforms.v2`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -135,7 +136,7 @@ class Policy:
         )
 
     @classmethod
-    def _from_rows(cls, rows, repeats: int = 1) -> "Policy":
+    def _from_rows(cls, rows: Sequence[Sequence[tuple[Op, float, float | Tensor]]], repeats: int = 1) -> "Policy":
         operation_rk, probability_rk, magnitude_rk = torch.tensor(rows).unbind(-1)
         operation_rk = operation_rk.long()
         return cls(operation_rk, probability_rk, magnitude_rk, torch.isin(operation_rk, torch.tensor(SIGNED)), repeats)

@@ -46,7 +46,7 @@ class Archive:
     """
 
     def __init__(self, path: str | Path):
-        self.path = path
+        self.path = Path(path)
         try:
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile:
@@ -62,7 +62,7 @@ class Archive:
     def __enter__(self) -> "Archive":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._zip.close()
 
     def read(self, member: str) -> bytes:
@@ -93,12 +93,13 @@ class Archive:
         annotated = {f"val/images/{file}": wnid for file, wnid, *_ in self._rows(ANNOTATIONS, columns=2)}
 
         train = {name: match[1] for name in self._names if (match := _TRAIN.fullmatch(name))}
-        test = {name: annotated.get(name) for name in self._names if _TEST.fullmatch(name)}
-        if lost := annotated.keys() - test.keys():
+        tested = [name for name in self._names if _TEST.fullmatch(name)]
+        if lost := annotated.keys() - tested:
             raise UserError(f"{self.path}: {ANNOTATIONS} lists {min(lost)}, which is not there")
+        if unlisted := next((name for name in tested if name not in annotated), None):
+            raise UserError(f"{self.path}: {ANNOTATIONS} does not list {unlisted}")
+        test = {name: annotated[name] for name in tested}
         for name, wnid in (train | test).items():
-            if wnid is None:
-                raise UserError(f"{self.path}: {ANNOTATIONS} does not list {name}")
             if wnid not in labels:
                 raise UserError(f"{self.path}: {name} is of class {wnid}, which {WNIDS} does not list")
         for where, found in (("train/{}/images/*.JPEG", train), ("val/images/*.JPEG", test)):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ _LISTED = 100  # groups of duplicates that the report names
 Item = tuple[str, int]  # file, label
 
 
-def write_shards(archive: str | Path, folder: str | Path) -> dict:
+def write_shards(archive: str | Path, folder: str | Path) -> dict[str, Any]:
     """Decodes an archive into `folder`: `train-*.safetensors`, `test-*.safetensors` and `index.json`.
 
     Each file holds `images` (uint8, N x 3 x 64 x 64, RGB; greyscale is widened) and `labels` (int64, N), in index
@@ -56,12 +57,12 @@ def write_shards(archive: str | Path, folder: str | Path) -> dict:
     return report
 
 
-def _write(archive: Archive, folder: Path) -> tuple[dict, dict]:
+def _write(archive: Archive, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Writes the shards; returns the index and the report."""
-    files = {"train": [], "test": []}
+    files: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
     digests = {}
     moments = {}
-    sources = defaultdict(list)  # the items of each content
+    sources: defaultdict[bytes, list[Item]] = defaultdict(list)  # the items of each content
     for split, items in (("train", archive.train), ("test", archive.test)):
         labels = torch.tensor([label for _, label in items])
         digest = hashlib.sha256()
@@ -70,13 +71,13 @@ def _write(archive: Archive, folder: Path) -> tuple[dict, dict]:
             for start in range(0, len(items), SHARD):
                 shard = slice(start, start + SHARD)
                 images = _decode(archive, items[shard], sources, moments[split], progress)
-                digest.update(images.numpy())
+                digest.update(images.numpy().data)
                 path = folder / f"{split}-{len(files[split])}.safetensors"
                 with atomic_write(path) as temporary:
                     save_file({"images": images, "labels": labels[shard].clone()}, temporary)
                 files[split].append({"file": path.name, "images": len(images)})
                 del images  # else it stays in memory while the next shard is decoded
-        digest.update(labels.numpy())
+        digest.update(labels.numpy().data)
         digests[split] = digest.hexdigest()
 
     mean, std = _mean_std(moments["train"], len(archive.train) * SIZE * SIZE)
@@ -87,7 +88,9 @@ def _write(archive: Archive, folder: Path) -> tuple[dict, dict]:
     return index, report
 
 
-def _decode(archive: Archive, items: list[Item], sources: dict[bytes, list[Item]], moments, progress: tqdm) -> Tensor:
+def _decode(
+    archive: Archive, items: list[Item], sources: dict[bytes, list[Item]], moments: np.ndarray, progress: tqdm
+) -> Tensor:
     """The images of `items`, N x 3 x 64 x 64; adds to `moments`, and enters each item under its content's hash."""
     images = torch.empty(len(items), 3, SIZE, SIZE, dtype=torch.uint8)
 
@@ -135,7 +138,7 @@ def _mean_std(moments: np.ndarray, pixels: int) -> tuple[list[float], list[float
     return mean, std
 
 
-def _duplicates(groups: Iterable[list[Item]]) -> dict:
+def _duplicates(groups: Iterable[list[Item]]) -> dict[str, Any]:
     """Files of the same bytes: in training under several labels, and in training and test at once."""
     across_labels, across_splits = [], []
     for group in groups:

@@ -76,7 +76,7 @@ class PaperCoAtNet(nn.Sequential):
 
     def __init__(self, params: ModelParams, num_classes: int):
         width, size = params.stem_width, params.image_size // params.stem_stride
-        rows = OrderedDict(
+        rows: OrderedDict[str, nn.Module] = OrderedDict(
             stem=nn.Sequential(
                 nn.Conv2d(3, width, 3, params.stem_stride, 1, bias=False),
                 nn.BatchNorm2d(width),

@@ -1,5 +1,7 @@
 """Figures from reports, each a function from tables to a matplotlib figure."""
 
+from typing import Any
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -23,7 +25,7 @@ def loss_curve(history: pd.DataFrame, split: str) -> Figure:
     return figure
 
 
-def accuracy_curve(history: pd.DataFrame, metrics: dict) -> Figure:
+def accuracy_curve(history: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
     """Top-1 by epoch on augmented training images and on the evaluated split; the end's clean accuracies and gap."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(history.epoch, history.train_top1, color=TRAIN, label="train, augmented")
@@ -94,4 +96,4 @@ def _curve(axes: plt.Axes, history: pd.DataFrame, column: str, split: str) -> No
 def _finish(axes: plt.Axes) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(hits: float, count: int, z: float = 1.959964) -> tuple[float, float]:
     """The 95% interval of a proportion, in percent (Wilson 1927, eq. 3): sound near 0 and 100 too."""
     share, spread = hits / count, z * z / count
     centre = share + spread / 2

@@ -32,7 +32,7 @@ def operations(image_chw: Tensor) -> Figure:
     for axis, title in zip(axes[0], ("this project", "torchvision"), strict=True):
         axis.set_title(title, loc="left")
     for row, (op, (values, ours)) in zip(axes, rows.items(), strict=True):
-        theirs = [torchvision_operation(image_chw, op, value) for value in values]
+        theirs = torch.stack([torchvision_operation(image_chw, op, value) for value in values])
         for axis, images in zip(row, (ours, theirs), strict=True):
             # Joined, since an image of its own for each takes seconds to lay out.
             strip_chw = torch.full((3, image_chw.shape[1], _COLUMNS * step), 255, dtype=torch.uint8)
@@ -50,7 +50,9 @@ def torchvision_operation(image_chw: Tensor, op: Op, value: float) -> Tensor:
     """The operation as torchvision's policies do it, by its public functions."""
     degrees = math.degrees(math.atan(value))
 
-    def affine(translate=(0, 0), shear=(0.0, 0.0), center=None) -> Tensor:
+    def affine(
+        translate: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0.0, 0.0), center: list[float] | None = None
+    ) -> Tensor:
         return F.affine(image_chw, 0.0, list(translate), 1.0, list(shear), InterpolationMode.BILINEAR, center=center)
 
     match op:

@@ -63,7 +63,7 @@ def _mean(values: pd.Series) -> str:
 def scatter(runs: pd.DataFrame) -> Figure:
     """Top-1 with its 95% interval against the gap, a point a finished run, a colour and marker a kind of run."""
     figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
-    colours, markers = plt.get_cmap("tab10").colors, "os^Dv"
+    colours, markers = matplotlib.color_sequences["tab10"], "os^Dv"
     for i, (name, group) in enumerate(runs.groupby("run", sort=False)):
         axes.errorbar(
             group.gap,

@@ -1,6 +1,7 @@
 """The trained model as one safetensors file that needs nothing beside it: weights, parameters, classes, statistics."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,8 @@ class Checkpoint:
     model: nn.Module  # in eval mode, on the CPU
     params: Params  # what it was trained with
     classes: list[tuple[str, str]]  # (WordNet id, name), in the order of the logits
-    mean: tuple[float, float, float]  # of the training images' channels, pixels in 0..1
-    std: tuple[float, float, float]
+    mean: Sequence[float]  # of the training images' channels, pixels in 0..1
+    std: Sequence[float]
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:

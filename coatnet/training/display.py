@@ -48,7 +48,7 @@ class Display:
 
     def resume(self, epoch: int, step: int, clock: dict[str, float]) -> None:
         self.done = self.bar.n = self.bar.initial = (epoch * self.steps + step) * self.batch
-        self.timed_images, self.timed_seconds = clock["timed_images"], clock["timed_seconds"]
+        self.timed_images, self.timed_seconds = int(clock["timed_images"]), clock["timed_seconds"]
         self.startup_seconds, self.earlier_seconds = clock["startup_seconds"], clock["seconds"]
         self.say(f"Going on after epoch {epoch}" + (f", step {step}" if step else ""))
 
@@ -137,7 +137,7 @@ class Display:
         unit = model.total_stride if model.name == "coatnet" else 32
         size = min(model.image_size, -(-32 // unit) * unit)
         epochs = int(3600 * rate * (model.image_size / size) ** 2 / (self.steps * self.batch))
-        smaller = {"model.image_size": size, "train.epochs": min(max(1, epochs), train.epochs)}
+        smaller: dict[str, float | str] = {"model.image_size": size, "train.epochs": min(max(1, epochs), train.epochs)}
         if train.image_size:
             smaller["train.image_size"] = "null"
         if train.warmup_epochs:

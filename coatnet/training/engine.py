@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,11 +77,11 @@ class Trainer:
         torch.manual_seed(params.seed)
         model = create_model(params.model, shards.num_classes)
         check_image_sizes(model, params.model, train.image_sizes)
-        self.model = model.to(device, memory_format=torch.channels_last)
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its types
         self.optimizer = adamw(self.model, train)
         self.ema = Ema(self.model, train.ema) if train.ema else None
         self.forward = self._parallel_and_compiled()
-        self.augment = None
+        self.augment = self._augmentation(train.image_size_at(0, params.model.image_size))
         self.meter = Meter(device)
         self.history: list[dict[str, float]] = []
         self.display = Display(params, self.steps, world)
@@ -127,11 +128,13 @@ class Trainer:
     def _start_epoch(self, epoch: int) -> None:
         self.model.train()
         size = self.params.train.image_size_at(epoch, self.params.model.image_size)
-        if self.augment is not None and self.augment.image_size == size:
-            return  # a new one would wait for its tables to reach the device
-        self.augment = BatchAugment(
+        if self.augment.image_size != size:  # not each epoch: a new one waits for its tables to reach the device
+            self.augment = self._augmentation(size)
+
+    def _augmentation(self, image_size: int) -> BatchAugment:
+        return BatchAugment(
             self.params.augment,
-            image_size=size,
+            image_size=image_size,
             num_classes=self.shards.num_classes,
             mean=self.shards.mean,
             std=self.shards.std,
@@ -158,7 +161,7 @@ class Trainer:
         for i, part in enumerate(parts):
             gradients_stay_here = self.world.size > 1 and i + 1 < len(parts)
             try:
-                with self.forward.no_sync() if gradients_stay_here else nullcontext():
+                with self.forward.no_sync() if gradients_stay_here else nullcontext():  # type: ignore[operator] # DDP's
                     loss, logits_bk, targets_bk = self._backward(
                         *part, epoch=epoch, step=step * len(parts) + i, only=only
                     )
@@ -387,14 +390,14 @@ def _signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    former = {}
+    former: dict[int, Any] = {}
 
-    def remember(number, _):
+    def remember(number: int, _: object) -> None:
         received.append(number)
         signal.signal(number, former[number])
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        former[number] = signal.signal(number, remember)
+    for caught in (signal.SIGTERM, signal.SIGINT):
+        former[caught] = signal.signal(caught, remember)
     try:
         yield received
     finally:

@@ -15,8 +15,8 @@ def free_memory() -> int:
     free = psutil.virtual_memory().available
     try:
         limit, used, stat = ((_CGROUP / f"memory.{name}").read_text() for name in ("max", "current", "stat"))
-        stat = dict(line.split() for line in stat.splitlines())
-        cached = int(stat["inactive_file"]) + int(stat["active_file"])  # given up when the memory is wanted
+        pages = dict(line.split() for line in stat.splitlines())
+        cached = int(pages["inactive_file"]) + int(pages["active_file"])  # given up when the memory is wanted
         return min(free, int(limit) - int(used) + cached)
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return free

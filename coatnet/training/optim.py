@@ -14,7 +14,7 @@ def adamw(model: nn.Module, train: TrainParams) -> torch.optim.AdamW:
 
     The learning rate is a tensor, so that a new value each step neither recompiles nor synchronises.
     """
-    spared = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
+    spared: set[str] = getattr(model, "no_weight_decay", set)()
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decayed = [p for name, p in named if p.ndim > 1 and name not in spared]
     others = [p for name, p in named if p.ndim <= 1 or name in spared]

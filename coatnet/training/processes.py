@@ -88,15 +88,16 @@ def launch(worker: Callable[..., None], *args: object, processes: int | Literal[
         raise SystemExit(128 + error.sigval) from None
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        if isinstance(failure.message, dict):  # what `_one_of_many` recorded
-            raise UserError(failure.message["message"].removeprefix("UserError: ")) from None
+        message: Any = failure.message  # torch calls it a string
+        if isinstance(message, dict):  # what `_one_of_many` recorded
+            raise UserError(message["message"].removeprefix("UserError: ")) from None
         cause = failure.signal_name() if failure.exitcode < 0 else "see above"
         raise UserError(
             f"process {rank} of {count} died ({cause}), so all were stopped: run again to go on from the last progress"
         ) from None
 
 
-def _one_of_many(worker: Callable[..., None], args: tuple) -> None:
+def _one_of_many(worker: Callable[..., None], args: tuple[object, ...]) -> None:
     """Passes a UserError on to the process that launched this one, which says it once."""
     try:
         worker(*args)
