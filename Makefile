@@ -1,23 +1,40 @@
-# On a fresh machine with Python 3.11 or later, make and git, each target works as the first command after a clone.
+# On a fresh machine with Python 3.11 or later, make and git (on Windows: in Git Bash), each target works as the first
+# command after a clone.
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN := .venv/Scripts
+else
 PYTHON ?= python3
-export PATH := $(CURDIR)/.venv/bin:$(PATH)
+BIN := .venv/bin
+endif
+# Not `export PATH`: the make of macOS looks commands up in the old one.
+IN_VENV := . $(BIN)/activate &&
+PIP_INSTALL := $(IN_VENV) python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup smoke test repro
+.PHONY: setup smoke test lint repro
 
 setup: .venv/installed
 
-.venv/installed: requirements.lock
+.venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PIP_INSTALL) -r requirements.lock
+	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 # The whole chain in miniature, on built-in data, in smoke/work.
 smoke: setup
-	dvc --cd smoke repro smoke
+	$(IN_VENV) dvc --cd smoke repro smoke
 
 test: setup
-	python -m pytest
+	$(IN_VENV) python -m pytest
+
+# Style, types, and which floor may import which.
+lint: setup
+	$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+	$(IN_VENV) mypy
+	$(IN_VENV) lint-imports --no-logo
 
 # The real run.
 repro: setup
-	dvc repro
+	$(IN_VENV) dvc repro

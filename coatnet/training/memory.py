@@ -35,10 +35,9 @@ def keep_freed_memory() -> None:
     By default glibc asks the kernel for each block of over 32 MiB and gives it back once freed. The kernel clears each
     page anew, which took two fifths of a training step's time on a CPU.
     """
-    if sys.platform != "linux":
-        return
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc's alone, not musl's
-        trim_threshold, mmap_max = -1, -4  # as its malloc.h numbers them
-        libc.mallopt(trim_threshold, -1)  # never give the end of the heap back
-        libc.mallopt(mmap_max, 0)  # no block of its own from the kernel
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):  # glibc's alone, not musl's
+            trim_threshold, mmap_max = -1, -4  # as its malloc.h numbers them
+            libc.mallopt(trim_threshold, -1)  # never give the end of the heap back
+            libc.mallopt(mmap_max, 0)  # no block of its own from the kernel
