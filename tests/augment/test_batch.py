@@ -144,6 +144,7 @@ def test_compiles_without_graph_breaks(images, labels, monkeypatch):
     monkeypatch.setattr("coatnet.augment.batch.derive_seed", lambda *words: 1)
     params = EVERYTHING.model_copy(update={"policy": "autoaugment-imagenet"})
     augment = make(params)
+    torch.compiler.reset()
     compiled = torch.compile(augment.__call__, backend="eager", fullgraph=True)
     for x, expected in zip(
         compiled(images, labels, epoch=0, step=0), augment(images, labels, epoch=0, step=0), strict=True

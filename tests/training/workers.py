@@ -1,5 +1,6 @@
 """What the processes of these tests run; in a module of its own, since new processes import it."""
 
+import functools
 import multiprocessing
 import os
 import random
@@ -13,10 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig
 
 from coatnet import Params, UserError
 from coatnet.data import Shards
-from coatnet.training import engine, progress
+from coatnet.training import engine, processes, progress
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 from coatnet.training.processes import World, join_world
@@ -24,6 +26,13 @@ from coatnet.training.processes import World, join_world
 # Each process is forked from one that has imported all of this already.
 fork = multiprocessing.get_context("forkserver")
 fork.set_forkserver_preload(["tests.training.workers"])
+
+
+def launch(*args: object, **kwargs: object) -> None:
+    """`coatnet`'s, but forked in that way too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "LaunchConfig", functools.partial(LaunchConfig, start_method="forkserver"))
+        processes.launch(*args, **kwargs)
 
 
 def exact(params: Params, folder: Path) -> None:
@@ -53,9 +62,14 @@ def exact(params: Params, folder: Path) -> None:
 
 
 def dying(params: Params, folder: Path) -> None:
-    """The second process kills itself in the second epoch, unless the file `mercy` is there."""
+    """The second process kills itself in the second epoch, unless the file `mercy` is there.
+
+    What the first prints is added to `folder / "said"`.
+    """
     torch.set_num_threads(1)
     world = join_world()
+    if world.is_main:
+        sys.stdout = open(folder / "said", "a", buffering=1)  # noqa: SIM115 (open as long as the process lives)
     step = Trainer._step
 
     def fatal(trainer: Trainer, epoch: int, *rest: object) -> None:
