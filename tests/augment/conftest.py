@@ -8,12 +8,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 
-def torchvisions(image, chain, interpolation=F.InterpolationMode.NEAREST):
-    """The operations as torchvision's own policies apply them."""
+def torchvisions(images, chain, interpolation=F.InterpolationMode.NEAREST):
+    """The operations as torchvision's own policies apply them, to one image or to each of many."""
     apply = v2.RandAugment()._apply_image_or_video_transform
     for op, magnitude in chain:
-        image = apply(image, op.name, magnitude, interpolation=interpolation, fill={})
-    return image
+        images = apply(images, op.name, magnitude, interpolation=interpolation, fill={})
+    return images
 
 
 @pytest.fixture(scope="session")

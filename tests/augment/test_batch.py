@@ -138,13 +138,13 @@ def test_erase_with_noise_is_standard_normal(device, path):
     assert len(noise.unique()) > 0.98 * len(noise)  # no two images or pixels share their noise
 
 
-def test_compiles_without_graph_breaks(images, labels, monkeypatch):
+def test_compiles_without_graph_breaks(patterns, decoded, monkeypatch):
     """The way of a GPU reads no value back: proven by tracing it whole."""
     monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
     monkeypatch.setattr("coatnet.augment.batch.derive_seed", lambda *words: 1)
     params = EVERYTHING.model_copy(update={"policy": "autoaugment-imagenet"})
-    augment = make(params)
-    torch.compiler.reset()
+    augment, images = make(params), torch.cat([patterns, decoded])
+    labels = torch.arange(len(images)) % 10
     compiled = torch.compile(augment.__call__, backend="eager", fullgraph=True)
     for x, expected in zip(
         compiled(images, labels, epoch=0, step=0), augment(images, labels, epoch=0, step=0), strict=True
