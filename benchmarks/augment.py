@@ -33,7 +33,7 @@ from torchvision.transforms import v2
 
 from coatnet import load_params
 from coatnet.augment import BatchAugment
-from coatnet.training.memory import keep_freed_memory
+from coatnet.machine.memory import keep_freed_memory
 
 CLASSES, MEAN, STD = 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)
 MOST_BATCHES = 10_000  # of a DataLoader: more than any benchmark takes

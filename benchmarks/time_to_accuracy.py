@@ -14,8 +14,8 @@ import torch
 
 from coatnet import load_params
 from coatnet.data import Shards
+from coatnet.machine.processes import join_world
 from coatnet.training.engine import Trainer
-from coatnet.training.processes import join_world
 from stages.presets import read_overrides
 
 from .models import hardware

@@ -37,9 +37,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from coatnet import Params, create_model, load_params
 from coatnet.data import Shards
+from coatnet.machine.memory import keep_freed_memory
+from coatnet.machine.processes import World
 from coatnet.training.engine import Trainer
-from coatnet.training.memory import keep_freed_memory
-from coatnet.training.processes import World
 
 from .augment import CLASSES, MEAN, MOST_BATCHES, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
 from .models import hardware, peak_memory, seconds

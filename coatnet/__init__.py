@@ -1,6 +1,6 @@
 """CoAtNet on Tiny ImageNet: parameters, data, models, augmentation, training, reporting.
 
-An import goes down these floors, never up: params < data < models < augment < training < reporting.
+An import goes down these floors, never up: params < machine < data < models < augment < training < reporting.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coatnet import Params, UserError, load_params
-from coatnet.files import write_text
+from coatnet.machine.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd  # half a second to import, and not every stage has a table

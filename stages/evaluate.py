@@ -7,11 +7,11 @@ from coatnet import Params, UserError
 from coatnet.augment import EvalTransform
 from coatnet.data import Shards
 from coatnet.machine.devices import this_device
+from coatnet.machine.memory import keep_freed_memory
 from coatnet.models import check_image_sizes
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.evaluation import predict
-from coatnet.training.memory import keep_freed_memory
 
 from . import CHECKPOINT, REPORTS, SHARDS, run, write_csv, write_json
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from coatnet import Params
 from coatnet.augment import BatchAugment
 from coatnet.data import Batches, Shards
-from coatnet.files import atomic_write
+from coatnet.machine.files import atomic_write
 from coatnet.reporting import figures
 from coatnet.reporting.metrics import class_names
 from coatnet.reporting.operations import operations

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from coatnet import Params, UserError, load_params
-from coatnet.files import write_text
+from coatnet.machine.files import write_text
 
 from . import REPORTS, run
 from .presets import read_preset

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from coatnet import UserError, load_params
-from coatnet.files import atomic_write, write_text
+from coatnet.machine.files import atomic_write, write_text
 from coatnet.params import read_yaml
 from coatnet.reporting import study as report
 

@@ -6,9 +6,9 @@ import torch
 from coatnet import Params
 from coatnet.data import Shards
 from coatnet.machine.devices import device_name
+from coatnet.machine.processes import join_world, launch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
-from coatnet.training.processes import join_world, launch
 
 from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run, write_csv, write_json
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import atomic_write
+from ..machine.files import atomic_write
 
 # SHA-256 of the canonical archive of the official data, however that was packed.
 OFFICIAL_SHA256 = "baa8dae4b1ece1714033c40388b459c5f4687e272d05e53d8ee4ba7d8016ec79"

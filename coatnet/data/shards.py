@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..files import atomic_write, write_text
+from ..machine.files import atomic_write, write_text
 from .archive import Archive
 
 SIZE = 64  # pixels a side

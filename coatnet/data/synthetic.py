@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from ..files import atomic_write
+from ..machine.files import atomic_write
 from ..params import SyntheticParams
 from .archive import ANNOTATIONS, WNIDS, WORDS, write_zip
 from .shards import SIZE

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..errors import UserError
-from ..files import atomic_write
+from ..machine.files import atomic_write
 from ..models import create_model
 from ..params import Params
 

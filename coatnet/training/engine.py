@@ -22,14 +22,14 @@ from ..augment import BatchAugment, EvalTransform
 from ..data import Batches, Shards
 from ..errors import UserError
 from ..machine.devices import widest_float
+from ..machine.display import Display
+from ..machine.memory import free_memory, is_out_of_memory, keep_freed_memory
+from ..machine.processes import World
 from ..models import check_image_sizes, create_model
 from ..params import Params
 from ..seeds import derive_seed
-from .display import Display
 from .evaluation import predict
-from .memory import free_memory, is_out_of_memory, keep_freed_memory
 from .optim import Ema, adamw, learning_rate
-from .processes import World
 from .progress import fingerprint, load_progress, save_progress
 
 NEVER = 2**62  # a step that no run reaches

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..files import atomic_write
+from ..machine.files import atomic_write
 from ..params import Params
 
 

@@ -28,7 +28,7 @@ READ_BY = {
 
 # What all share and no out depends on, and what is no part of the pipeline: file by file, so that a new one is noticed.
 OF_NO_STAGE = """
-    coatnet/__init__.py coatnet/errors.py coatnet/files.py coatnet/params.py coatnet/data/__init__.py
+    coatnet/__init__.py coatnet/errors.py coatnet/params.py coatnet/machine coatnet/data/__init__.py
     coatnet/reporting/__init__.py coatnet/reporting/study.py
     stages/__init__.py stages/presets.py stages/smoke.py stages/study.py stages/summary.py
 """

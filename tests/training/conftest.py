@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from coatnet.data import Shards, write_shards, write_synthetic
+from coatnet.machine.processes import World
 from coatnet.training.engine import Trainer
-from coatnet.training.processes import World
 
 
 @pytest.fixture(scope="session")

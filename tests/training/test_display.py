@@ -4,8 +4,8 @@ import time
 import pytest
 
 from coatnet import load_params
-from coatnet.training import display
-from coatnet.training.display import Display
+from coatnet.machine import display
+from coatnet.machine.display import Display
 from stages.presets import read_overrides, read_preset
 
 SLOW = 1.0  # images/s

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from coatnet import UserError
+from coatnet.machine.processes import World
 from coatnet.training import engine
 from coatnet.training.engine import Trainer
-from coatnet.training.processes import World
 
 # Everything that has state or randomness of its own.
 ALL_ON = {

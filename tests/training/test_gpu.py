@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from coatnet.machine.processes import World
 from coatnet.training.engine import Trainer
-from coatnet.training.processes import World
 
 from .test_engine import ALL_ON, same
 

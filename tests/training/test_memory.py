@@ -4,13 +4,14 @@ import sys
 import pytest
 
 from coatnet.errors import UserError
-from coatnet.training import engine, memory
+from coatnet.machine import memory
+from coatnet.training import engine
 from coatnet.training.engine import Trainer
 from tests.conftest import ROOT
 
 FAULTS = """
 import resource, torch
-from coatnet.training.memory import keep_freed_memory
+from coatnet.machine.memory import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

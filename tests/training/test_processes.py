@@ -8,7 +8,7 @@ import torch
 
 from coatnet import UserError
 from coatnet.data import write_shards, write_synthetic
-from coatnet.training.processes import launch
+from coatnet.machine.processes import launch
 
 from . import workers
 from .test_engine import PLAIN

@@ -18,10 +18,11 @@ from torch.distributed.launcher.api import LaunchConfig
 
 from coatnet import Params, UserError
 from coatnet.data import Shards
-from coatnet.training import engine, processes, progress
+from coatnet.machine import processes
+from coatnet.machine.processes import World, join_world
+from coatnet.training import engine, progress
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
-from coatnet.training.processes import World, join_world
 
 # Each process is forked from one that has imported all of this already.
 fork = multiprocessing.get_context("forkserver")

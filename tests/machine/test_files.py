@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from coatnet import UserError
-from coatnet.files import atomic_write
+from coatnet.machine.files import atomic_write
 
 
 def test_a_failure_leaves_the_former_file_and_nothing_else(tmp_path):

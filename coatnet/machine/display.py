@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
-from ..machine.devices import device_name
 from ..params import Params
+from .devices import device_name
 from .processes import World
 
 DAY = 24 * 3600  # seconds
