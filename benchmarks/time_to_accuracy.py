@@ -34,19 +34,17 @@ def main() -> None:
     print(f"{hardware(world.device.type)}; torch {torch.__version__}, Python {platform.python_version()}")
     print("| top-1 | passed after epoch | with top-1 | training, s | start-up, s |\n|---:|---:|---:|---:|---:|")
 
-    class Timed(Trainer):
-        def _end_epoch(self, epoch: int) -> None:
-            super()._end_epoch(epoch)
-            top1, clock = self.history[-1]["eval_top1"], self.display.clock()
-            while missing and top1 >= missing[0]:
-                print(
-                    f"| {missing.pop(0):.2f} | {epoch + 1} of {params.train.epochs} | {top1:.2f} | "
-                    f"{clock['timed_seconds']:.1f} | {clock['startup_seconds']:.1f} |",
-                    flush=True,
-                )
+    def tell(trainer: Trainer) -> None:
+        top1, clock = trainer.history[-1]["eval_top1"], trainer.display.clock()
+        while missing and top1 >= missing[0]:
+            print(
+                f"| {missing.pop(0):.2f} | {len(trainer.history)} of {params.train.epochs} | {top1:.2f} | "
+                f"{clock['timed_seconds']:.1f} | {clock['startup_seconds']:.1f} |",
+                flush=True,
+            )
 
     with tempfile.TemporaryDirectory() as folder:
-        Timed(params, Shards(args.shards), world, Path(folder) / "progress.pt").run()
+        Trainer(params, Shards(args.shards), world, Path(folder) / "progress.pt").run(tell)
     for mark in missing:
         print(f"| {mark:.2f} | not within {params.train.epochs} | | | |")
 

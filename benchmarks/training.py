@@ -50,18 +50,18 @@ OTHERS = ("one fixed batch", "plain", "timm")
 
 def this_project(args: Namespace, params: Params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
     trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
-    trainer._start_epoch(0)
-    batches = itertools.chain.from_iterable(trainer._epoch_steps(0, 0) for _ in itertools.count())
-    return trainer.model, lambda: trainer._step(0, *next(batches))
+    trainer.start_epoch(0)
+    batches = itertools.chain.from_iterable(trainer.epoch_batches(0) for _ in itertools.count())
+    return trainer.model, lambda: trainer.train_step(next(batches))
 
 
 def one_fixed_batch(args: Namespace, params: Params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
     trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
-    trainer._start_epoch(0)
-    step, only, images, labels = next(trainer._epoch_steps(0, 0))
-    batch = trainer.augment(images, labels, epoch=0, step=0)
-    trainer.augment = lambda *_, **__: batch  # type: ignore[assignment] # all that a step asks of it
-    return trainer.model, lambda: trainer._step(0, step, only, images, labels)
+    trainer.start_epoch(0)
+    batch = next(trainer.epoch_batches(0))
+    augmented = trainer.augment(batch.images, batch.labels, epoch=0, step=0)
+    trainer.augment = lambda *_, **__: augmented  # type: ignore[assignment] # all that a step asks of it
+    return trainer.model, lambda: trainer.train_step(batch)
 
 
 def plain(args: Namespace, params: Params, device: torch.device, files: list[Tensor]) -> tuple[nn.Module, Step]:

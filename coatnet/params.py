@@ -221,10 +221,6 @@ class TrainParams(Section):
         """The sizes of the schedule; none where `model.image_size` is the only one."""
         return [size for _, size in self.image_size or ()]
 
-    def image_size_at(self, epoch: int, default: int) -> int:
-        """Pixels trained at in `epoch` (from 0); `default` where no schedule is given."""
-        return next((size for start, size in reversed(self.image_size or ()) if epoch >= start), default)
-
 
 class EvaluateParams(Section):
     image_size: Pixels | None

@@ -4,8 +4,8 @@ import torch
 from tqdm import tqdm
 
 from coatnet import Params, UserError
-from coatnet.augment import EvalTransform
 from coatnet.data import Shards
+from coatnet.data.transform import EvalTransform
 from coatnet.machine.devices import this_device
 from coatnet.machine.memory import keep_freed_memory
 from coatnet.models import check_image_sizes

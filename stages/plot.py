@@ -43,14 +43,7 @@ def main(params: Params) -> None:
 
 def _augmented(params: Params, shards: Shards, images: Tensor, labels: Tensor) -> Figure:
     """Images of the first steps, as one process trains on them at the final size; some of each pass."""
-    augment = BatchAugment(
-        params.augment,
-        image_size=params.model.image_size,
-        num_classes=shards.num_classes,
-        mean=shards.mean,
-        std=shards.std,
-        seed=params.seed,
-    )
+    augment = BatchAugment.of(params, shards, params.model.image_size)
     batches = Batches(images, labels, batch_size=params.train.batch_size, seed=params.seed)
     passes = params.augment.passes or (None,)
     share = -(-params.plot.images // len(passes))

@@ -1,6 +1,6 @@
 """Augmentation of whole batches on the device, each image its own draw.
 
-`BatchAugment` and `EvalTransform` need nothing else of this project: any uint8 batch, any device.
+`BatchAugment` can be used without the rest of the project: any uint8 batch, any device.
 
     augment = BatchAugment(
         AugmentParams(crop_scale=(0.08, 1), crop_ratio=(3 / 4, 4 / 3), flip=0.5, policy="trivialaugment"),
@@ -13,6 +13,6 @@ mixup, cutmix), `batch` (the whole).
 """
 
 from ..params import AugmentParams
-from .batch import BatchAugment, EvalTransform
+from .batch import BatchAugment
 
-__all__ = ["AugmentParams", "BatchAugment", "EvalTransform"]
+__all__ = ["AugmentParams", "BatchAugment"]

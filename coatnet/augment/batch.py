@@ -1,14 +1,15 @@
-"""From uint8 images to the training batch, and to the evaluation batch."""
+"""From uint8 images to the training batch."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from ..data import Shards
+from ..data.transform import Normalise, check_images
 from ..errors import UserError
-from ..params import AugmentParams
+from ..params import AugmentParams, Params
 from ..seeds import derive_seed
 from .colour import apply_colour
 from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
@@ -19,7 +20,6 @@ from .rows import update_rows
 
 _LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
 
-NATIVE_CROP = 0.875  # as timm's default
 STEPS_AT_ONCE = 16  # drawn together: for tensors this small it is the calls that cost
 
 
@@ -75,7 +75,7 @@ class BatchAugment:
         seed: int,
     ):
         self.params, self.image_size, self.num_classes, self.seed = params, image_size, num_classes, seed
-        self._normalise = _Normalise(mean, std)
+        self._normalise = Normalise(mean, std)
         self._policy = Policy.of(params, image_size)
         self._operations = self._policy.operations
         self._drawn_of: tuple[object, ...] | None = None
@@ -83,6 +83,18 @@ class BatchAugment:
         # glibc keeps freed memory only up to twice the largest block of at most 32 MiB freed so far, and each page that
         # it gives back costs a fault to get again: freeing one such block halves a CPU's time at 64 pixels.
         torch.empty(31 * 2**20, dtype=torch.uint8)
+
+    @classmethod
+    def of(cls, params: Params, shards: Shards, image_size: int) -> "BatchAugment":
+        """As `params` say, for the images of `shards`."""
+        return cls(
+            params.augment,
+            image_size=image_size,
+            num_classes=shards.num_classes,
+            mean=shards.mean,
+            std=shards.std,
+            seed=params.seed,
+        )
 
     @torch.no_grad()
     def __call__(
@@ -103,7 +115,7 @@ class BatchAugment:
         Raises:
             UserError: the images are not uint8 of this shape, or the labels not one whole number an image.
         """
-        _check(images_bchw)
+        check_images(images_bchw)
         if labels_b.shape != images_bchw.shape[:1] or labels_b.dtype != torch.int64:
             raise UserError(
                 f"labels must be int64, one an image, but they are {labels_b.dtype} of shape {tuple(labels_b.shape)} "
@@ -190,55 +202,3 @@ class BatchAugment:
 def _image_numbers(rank: int, b: int, device: torch.device) -> Tensor:
     """Of a rank's images in the global batch."""
     return rank * b + torch.arange(b, device=device)
-
-
-class EvalTransform:
-    """Resizes as training does without augmentation, and normalises.
-
-    Args:
-        image_size: pixels of the output's side.
-        crop: share of the side that a centre crop keeps. None: all, but `NATIVE_CROP` where the images already have
-            the output's size. Random crops resample, which softens, so a model that saw nothing else is worse at
-            images as sharp as they are.
-        mean, std: of each channel, in 0..1 units.
-    """
-
-    def __init__(self, *, image_size: int, crop: float | None = None, mean: Sequence[float], std: Sequence[float]):
-        self.image_size, self.crop = image_size, crop
-        self._normalise = _Normalise(mean, std)
-
-    @torch.no_grad()
-    def __call__(self, images_bchw: Tensor) -> Tensor:
-        """uint8, B x 3 x H x W, to float32, B x 3 x image_size x image_size.
-
-        Raises:
-            UserError: the images are not uint8 of this shape.
-        """
-        _check(images_bchw)
-        height, width = images_bchw.shape[-2:]
-        crop = self.crop or (NATIVE_CROP if height == width == self.image_size else 1.0)
-        h, w = round(height * crop), round(width * crop)
-        top, left = (height - h) // 2, (width - w) // 2
-        x = self._normalise(images_bchw[:, :, top : top + h, left : left + w])
-        return interpolate(x, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
-
-
-class _Normalise:
-    """uint8 to float32 with mean 0 and standard deviation 1, B x 3 x anything; `black` is what 0 becomes."""
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]):
-        self.scale = 1 / (255 * torch.tensor(std))
-        self.black = -torch.tensor(mean) / torch.tensor(std)
-
-    def __call__(self, values: Tensor) -> Tensor:
-        if self.scale.device != values.device:  # once: a copy to a GPU waits for it
-            self.scale, self.black = self.scale.to(values.device), self.black.to(values.device)
-        shape = (3, *[1] * (values.ndim - 2))
-        return values.float().mul_(self.scale.view(shape)).add_(self.black.view(shape))
-
-
-def _check(images: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
-        raise UserError(
-            f"images must be uint8 of shape B x 3 x H x W, but they are {images.dtype} of shape {tuple(images.shape)}"
-        )

@@ -120,6 +120,15 @@ class Display:
             "seconds": self.earlier_seconds + time.perf_counter() - self.started,
         }
 
+    def summary(self) -> dict[str, float]:
+        """Speed, minutes in all (pauses between interrupted runs left out) and seconds of start-up."""
+        clock = self.clock()
+        return {
+            "images_per_second": self.rate(),
+            "minutes": clock["seconds"] / 60,
+            "startup_seconds": clock["startup_seconds"],
+        }
+
     def _slow_start(self) -> None:
         """Called while the first step is still under way, so its end is no news for some minutes more."""
         self._warn(self.batch / SLOW_START)

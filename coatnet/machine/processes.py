@@ -1,4 +1,4 @@
-"""One process or many: who am I, what is my share, and how the others are started."""
+"""One process or many: its place among them, and how the others are started."""
 
 import logging
 import os
@@ -28,13 +28,13 @@ class World:
         """Whether this process prints and writes files."""
         return self.rank == 0
 
-    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of every process's `tensor`, in each of them."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def share(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first process's `value`, in each of them."""
         values = [value]
         if self.size > 1:

@@ -1,7 +1,6 @@
-"""What moves the weights: AdamW's parameter groups, the learning-rate schedule and the weights' moving average."""
+"""What moves the weights: AdamW's parameter groups and the weights' moving average."""
 
 import copy
-import math
 
 import torch
 from torch import nn
@@ -21,19 +20,6 @@ def adamw(model: nn.Module, train: TrainParams) -> torch.optim.AdamW:
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
     lr = torch.tensor(train.lr, device=named[0][1].device)
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
-
-
-def learning_rate(train: TrainParams, step: int, steps_per_epoch: int) -> float:
-    """The rate of `step` (from 0): linear warm-up from 0 to `lr`, then down to `final_lr * lr` on the last step.
-
-    `cosine` follows half a period; `trapezoid` stays at `lr` and falls linearly over the last fifth of all steps.
-    """
-    last, warmup = train.epochs * steps_per_epoch - 1, train.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return train.lr * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1.0, last - warmup)
-    height = (1 + math.cos(math.pi * done)) / 2 if train.schedule == "cosine" else min(1.0, (1 - done) / 0.2)
-    return train.lr * (train.final_lr + (1 - train.final_lr) * height)
 
 
 class Ema:

@@ -7,36 +7,53 @@ from typing import Any
 
 import torch
 
+from ..data import Shards
 from ..machine.files import atomic_write
+from ..machine.processes import World
 from ..params import Params
 
 
-def fingerprint(params: Params, data: str) -> str:
-    """One digest of everything the weights depend on: parameters, this library's code, the data's digest `data`."""
+def fingerprint(params: Params, shards: Shards) -> str:
+    """One digest of all that the weights depend on: parameters, data, and the code of the floors that decide them."""
     used = params.model_dump(mode="json", include={"seed", "model", "augment", "train"})
     used["holdout"] = params.data.holdout
+    data = [shards.digest("train"), shards.digest("test")]
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
     library = Path(__file__).parents[1]
     files = [file for floor in ("data", "models", "augment", "training") for file in (library / floor).glob("*.py")]
-    for file in sorted([library / "params.py", library / "seeds.py", *files]):
+    for file in sorted([library / "seeds.py", *files]):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def save_progress(path: Path, stamp: str, state: dict[str, Any]) -> None:
-    """Writes `state` under a temporary name, then renames it: a kill leaves the old progress or the new."""
-    with atomic_write(path) as temporary:
-        torch.save({"stamp": stamp, **state}, temporary)
+class Progress:
+    """The file that keeps a run. The first process writes and reads it; what it reads goes to all.
 
+    Args:
+        stamp: of `fingerprint`; progress with another stamp is left alone.
+    """
 
-def load_progress(path: Path, stamp: str) -> tuple[dict[str, Any] | None, str]:
-    """The saved state, or None and, where a file is there, why it does not serve."""
-    if not path.exists():
-        return None, ""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever is wrong with the file, the answer is to start afresh
-        return None, f"the progress in {path} is unreadable: starting afresh"
-    if state.pop("stamp", None) != stamp:
-        return None, f"the progress in {path} is of other parameters, code or data: starting afresh"
-    return state, ""
+    def __init__(self, path: Path, stamp: str, world: World):
+        self.path, self.stamp, self.world = path, stamp, world
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Writes `state` under a temporary name, then renames it: a kill leaves the old progress or the new."""
+        if self.world.is_main:
+            with atomic_write(self.path) as temporary:
+                torch.save({"stamp": self.stamp, **state}, temporary)
+
+    def load(self) -> tuple[dict[str, Any] | None, str]:
+        """The saved state, or None and, where a file is there, why it does not serve."""
+        # Another machine has no such file.
+        return self.world.broadcast(self._read() if self.world.is_main else None)
+
+    def _read(self) -> tuple[dict[str, Any] | None, str]:
+        if not self.path.exists():
+            return None, ""
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception:  # whatever is wrong with the file, the answer is to start afresh
+            return None, f"the progress in {self.path} is unreadable: starting afresh"
+        if state.pop("stamp", None) != self.stamp:
+            return None, f"the progress in {self.path} is of other parameters, code or data: starting afresh"
+        return state, ""

@@ -3,8 +3,9 @@ import torch
 from torch.nn.functional import one_hot
 
 from coatnet import UserError
-from coatnet.augment import AugmentParams, BatchAugment, EvalTransform
+from coatnet.augment import AugmentParams, BatchAugment
 from coatnet.augment.batch import STEPS_AT_ONCE
+from coatnet.data.transform import EvalTransform
 from coatnet.params import EraseParams, MixParams
 
 MEAN, STD = (0.48, 0.45, 0.40), (0.28, 0.27, 0.29)

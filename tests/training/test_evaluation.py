@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from coatnet.augment import EvalTransform
+from coatnet.data.transform import EvalTransform
 from coatnet.training.evaluation import predict
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
