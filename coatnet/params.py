@@ -89,14 +89,10 @@ class ModelParams(Section):
     paper: PaperParams
 
     @property
-    def stage_strides(self) -> tuple[int, ...]:
-        """The stride of each stage's downsampling."""
-        return (self.strides,) * len(self.layout) if isinstance(self.strides, int) else self.strides
-
-    @property
     def total_stride(self) -> int:
         """Pixels of the image behind one position of the last feature map, along a side."""
-        return self.stem_stride * math.prod(self.stage_strides)
+        one = isinstance(self.strides, int)
+        return self.stem_stride * (self.strides ** len(self.layout) if one else math.prod(self.strides))
 
     def check_image_size(self, image_size: int, name: str = "model.image_size") -> None:
         """Raises `ValueError` where the strides do not divide `image_size`; what a timm model takes shows in use."""
@@ -108,8 +104,8 @@ class ModelParams(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         stages = len(self.layout)
-        for name, values in (("blocks", self.blocks), ("dims", self.dims), ("strides", self.stage_strides)):
-            if len(values) != stages:
+        for name, values in (("blocks", self.blocks), ("dims", self.dims), ("strides", self.strides)):
+            if isinstance(values, tuple) and len(values) != stages:
                 raise ValueError(
                     f"model.{name} has {len(values)} entries but model.layout={self.layout} has {stages} stages: "
                     "give one entry a stage"

@@ -30,6 +30,7 @@ from ..params import ModelParams
 from .attention import RelativeAttention, position_tables
 from .mbconv import PaperMBConv
 from .residual import DropPath, LayerScale, downsample
+from .stages import stage_strides
 
 
 class TransformerBlock(nn.Module):
@@ -86,7 +87,7 @@ class PaperCoAtNet(nn.Sequential):
         )
         # On the CPU, whatever the default device: these are numbers, not weights.
         drop_paths = iter(torch.linspace(0, params.paper.drop_path, sum(params.blocks), device="cpu").tolist())
-        stages = zip(params.layout, params.blocks, params.dims, params.stage_strides, strict=True)
+        stages = zip(params.layout, params.blocks, params.dims, stage_strides(params), strict=True)
         for number, (kind, blocks, dim, stride) in enumerate(stages, 1):
             rows[f"stage{number}"] = stage = nn.Sequential()
             size //= stride

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ..params import ModelParams
 from .attention import RelativeAttention, position_tables
 from .mbconv import TableMBConv
+from .stages import stage_strides
 
 
 class TableAttention(RelativeAttention):
@@ -40,9 +41,8 @@ class TableCoAtNet(nn.Sequential):
             stem=nn.Conv2d(3, width, 3, params.stem_stride, 1, bias=False),
             stem_norm=nn.Sequential(nn.BatchNorm2d(width), nn.GELU()),
         )
-        next_stages = zip(params.layout[1:] + "-", (*params.dims[1:], 0), strict=True)
-        stages = zip(params.layout, params.blocks, params.dims, params.stage_strides, next_stages, strict=True)
-        for number, (kind, blocks, dim, stride, (next_kind, next_dim)) in enumerate(stages, 1):
+        stages = zip(params.layout, params.blocks, params.dims, stage_strides(params), strict=True)
+        for number, (kind, blocks, dim, stride) in enumerate(stages, 1):
             rows[f"stage{number}"] = stage = nn.Sequential()
             for index in range(blocks):
                 if kind == "C":
@@ -51,7 +51,8 @@ class TableCoAtNet(nn.Sequential):
                     attention = TableAttention(width, dim, params.table.heads, size, bias=False)
                     stage.append(Residual(attention) if index else attention)
                 width = dim
-            width = next_dim if next_kind == "T" else dim
+            attention_follows = params.layout[number:].startswith("T")
+            width = params.dims[number] if attention_follows else dim
             rows[f"down{number}"] = nn.Conv2d(dim, width, 3, stride, 1, bias=False)
             size //= stride
         rows["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
