@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from coatnet import create_model, load_params
-from stages.presets import read_overrides
+from coatnet.command.presets import read_overrides
 
 # Ours (params.yaml's defaults, or a preset) and timm's nearest. convnext_atto is as large as the table's model.
 PAIRS = {"table": "convnext_atto"} | {f"paper-coatnet-{size}": f"coatnet_{size}_224" for size in range(5)}

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from coatnet import load_params
+from coatnet.command.presets import read_overrides
 from coatnet.data import Shards
 from coatnet.machine.processes import join_world
 from coatnet.training.engine import Trainer
-from stages.presets import read_overrides
 
 from .models import hardware
 

@@ -1,17 +1,11 @@
 """One thin script a stage: read the parameters, call the library, write the outs. Run as `python -m stages.NAME`."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from coatnet import Params, UserError, load_params
-from coatnet.machine.files import write_text
-
-if TYPE_CHECKING:
-    import pandas as pd  # half a second to import, and not every stage has a table
 
 ARCHIVE = Path("data/archive.zip")
 SHARDS = Path("data/shards")
@@ -47,11 +41,3 @@ def run(stage: Callable[[Params], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    write_text(path, json.dumps(values, indent=2) + "\n")
-
-
-def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))

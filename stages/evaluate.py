@@ -7,13 +7,14 @@ from coatnet import Params, UserError
 from coatnet.data import Shards
 from coatnet.data.transform import EvalTransform
 from coatnet.machine.devices import this_device
+from coatnet.machine.files import write_csv, write_json
 from coatnet.machine.memory import keep_freed_memory
 from coatnet.models import check_image_sizes
 from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.evaluation import predict
 
-from . import CHECKPOINT, REPORTS, SHARDS, run, write_csv, write_json
+from . import CHECKPOINT, REPORTS, SHARDS, run
 
 
 def main(params: Params) -> None:

@@ -2,8 +2,9 @@
 
 from coatnet import Params
 from coatnet.data import write_shards
+from coatnet.machine.files import write_json
 
-from . import ARCHIVE, REPORTS, SHARDS, run, write_json
+from . import ARCHIVE, REPORTS, SHARDS, run
 
 
 def main(params: Params) -> None:

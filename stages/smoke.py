@@ -9,10 +9,10 @@ from pathlib import Path
 import yaml
 
 from coatnet import Params, UserError, load_params
+from coatnet.command.presets import read_preset
 from coatnet.machine.files import write_text
 
 from . import REPORTS, run
-from .presets import read_preset
 
 WORK = Path("smoke/work")
 TIMES_CHANCE = 3  # top-1 below this multiple of chance is a failure

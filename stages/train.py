@@ -6,11 +6,12 @@ import torch
 from coatnet import Params
 from coatnet.data import Shards
 from coatnet.machine.devices import device_name
+from coatnet.machine.files import write_csv, write_json
 from coatnet.machine.processes import join_world, launch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 
-from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run, write_csv, write_json
+from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run
 
 
 def main(params: Params) -> None:

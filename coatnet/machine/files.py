@@ -1,13 +1,18 @@
 """Files appear whole or not at all."""
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd  # half a second to import, and most writers have no table
 
 
 @contextmanager
@@ -45,6 +50,14 @@ def write_text(path: str | Path, text: str) -> None:
     """
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, values: dict[str, Any]) -> None:
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_csv(path: str | Path, table: "pd.DataFrame") -> None:
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _is_disk_full(error: Exception, folder: Path) -> bool:

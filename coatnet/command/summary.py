@@ -1,15 +1,15 @@
-"""Prints a model row by row, without building it in memory: `python -m stages.summary -S model.layout=CCCT`."""
+"""Prints a model row by row, without building it in memory.
+
+coatnet summary -S model.layout=CCCT
+"""
 
 import argparse
 import gc
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from coatnet import UserError, load_params
-from coatnet.params import ModelParams
-
-from .presets import PRESETS, read_overrides
+from ..params import ModelParams, load_params
+from .presets import PRESETS, add_overrides, read_overrides
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,7 @@ def summarise(params: ModelParams, num_classes: int) -> list[tuple[str, tuple[in
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from coatnet import create_model
+    from ..models import create_model
 
     with torch.device("meta"):
         model = create_model(params, num_classes).eval()
@@ -54,24 +54,17 @@ def _rows(model: "nn.Module") -> Iterator[tuple[str, "nn.Module"]]:
             yield name, child
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.summary", description="Prints a model row by row.")
-    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="change a parameter")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_overrides(parser, "change a parameter")
     parser.add_argument("--preset", help=f"a set of parameters from {PRESETS}")
     parser.add_argument("--classes", type=int, default=200, help="default: %(default)s")
-    options = parser.parse_args(arguments)
-    try:
-        params = load_params(overrides=read_overrides(options.set, options.preset)).model
-        rows = summarise(params, options.classes)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+
+
+def run(options: argparse.Namespace) -> None:
+    gc.disable()  # torch makes so many objects, all to stay, that looking through them takes a third of the time
+    params = load_params(overrides=read_overrides(options.set, options.preset)).model
     print(f"| {'row':24} | {'output (C, H, W)':>16} | {'parameters':>12} | {'multiply-adds':>15} |")
     print(f"| {'-' * 24} | {'-' * 15}: | {'-' * 11}: | {'-' * 14}: |")
-    for name, shape, parameters, macs in rows:
+    for name, shape, parameters, macs in summarise(params, options.classes):
         print(f"| {name:24} | {' x '.join(map(str, shape)):>16} | {parameters:12,} | {macs:15,} |")
-
-
-if __name__ == "__main__":
-    gc.disable()  # torch makes so many objects, all to stay, that looking through them takes a third of the time
-    main()
     gc.freeze()  # nor look through them at the end

@@ -1,4 +1,4 @@
-"""Runs what is missing of the study in `study.yaml`; writes `reports/study.csv`, `study.md` and `study.png`.
+"""Runs what is missing of the study in study.yaml; writes reports/study.csv, study.md and study.png.
 
 Each run is a DVC experiment in a workspace of its own (`dvc exp run --temp`), so the user's stays as it is. Its name
 ends in a digest of all its parameters: a changed parameter makes it another run, and what has run is not run again,
@@ -14,19 +14,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from ..errors import UserError
+from ..machine.files import atomic_write, write_csv, write_text
+from ..params import load_params, read_yaml
+from .presets import add_overrides, as_dvc_arguments, read_overrides
 
-from coatnet import UserError, load_params
-from coatnet.machine.files import atomic_write, write_text
-from coatnet.params import read_yaml
-from coatnet.reporting import study as report
-
-from . import REPORTS, write_csv
-from .presets import read_overrides, set_params
+if TYPE_CHECKING:
+    import pandas as pd  # with torch's and matplotlib's, a second that other commands need not wait
 
 STUDY = Path("study.yaml")
+REPORTS = Path("reports")
 GRID = 32  # pixels that scaled image sizes are multiples of: the total stride of every model in the study
 RESULTS = ["top1", "top1_low", "top1_high", "top5", "loss", "train_top1", "gap", "images", "split"]
 COSTS = ["parameters", "images_per_second", "minutes"]
@@ -70,8 +69,10 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
     return runs
 
 
-def finished(runs: list[Run]) -> pd.DataFrame:
+def finished(runs: list[Run]) -> "pd.DataFrame":
     """One row a run that has its metrics, in an experiment of this clone or in the last report."""
+    import pandas as pd
+
     rows = {}
     if (REPORTS / "study.csv").exists():
         rows = {row["experiment"]: row for row in pd.read_csv(REPORTS / "study.csv").to_dict("records")}
@@ -95,7 +96,9 @@ def finished(runs: list[Run]) -> pd.DataFrame:
     )
 
 
-def write_report(table: pd.DataFrame, study: dict[str, Any]) -> None:
+def write_report(table: "pd.DataFrame", study: dict[str, Any]) -> None:
+    from ..reporting import study as report
+
     changes = {
         name: ", ".join(f"`{key}={value}`" for key, value in values.items()) or "nothing"
         for name, values in study["runs"].items()
@@ -113,7 +116,17 @@ def execute(run: Run) -> bool:
     Raises:
         KeyboardInterrupt: after DVC, which gets Ctrl-C as well, has ended in order.
     """
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", run.experiment, *set_params(run.values)]
+    command = [
+        sys.executable,
+        "-m",
+        "dvc",
+        "exp",
+        "run",
+        "--temp",
+        "--name",
+        run.experiment,
+        *as_dvc_arguments(run.values),
+    ]
     with subprocess.Popen(command) as process:
         try:
             return process.wait() == 0
@@ -122,20 +135,19 @@ def execute(run: Run) -> bool:
             raise
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.study", description="Runs what is missing of the study.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="*", help=f"some of the runs in {STUDY} (default: all)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on epochs and on the image's area")
-    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="a value for all runs")
-    options = parser.parse_args(arguments)
+    add_overrides(parser, "a value for all runs")
+
+
+def run(options: argparse.Namespace) -> None:
+    study = read_yaml(STUDY)
+    if unknown := set(options.runs) - set(study["runs"]):
+        raise UserError(f"{', '.join(sorted(unknown))}: no such run; {STUDY} has {', '.join(study['runs'])}")
+    runs = plan(study, options.scale, read_overrides(options.set))
     try:
-        study = read_yaml(STUDY)
-        if unknown := set(options.runs) - set(study["runs"]):
-            raise UserError(f"{', '.join(sorted(unknown))}: no such run; {STUDY} has {', '.join(study['runs'])}")
-        runs = plan(study, options.scale, read_overrides(options.set))
         _run_missing(runs, options.runs or list(study["runs"]), study)
-    except UserError as error:
-        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped: the same command goes on")
 
@@ -157,7 +169,3 @@ def _run_missing(runs: list[Run], wanted: list[str], study: dict[str, Any]) -> N
             print(f"study: {len(table)} of {len(runs)} runs are in {REPORTS / 'study.md'}")
     if failed:
         raise UserError(f"{len(failed)} runs failed (see above; the same command tries again): {', '.join(failed)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,126 @@
+"""Prints a preset as arguments of `dvc exp run`, runs it, or lists the names.
+
+    dvc exp run $(coatnet preset flagship) -S seed=1
+    coatnet preset flagship --run -S seed=1      # the same where the shell has no $(...)
+
+A preset is the committed params.yaml with the preset's values over it. Uncommitted edits of params.yaml, such as the
+values that an earlier experiment left there, are set aside for the run, and named on standard error.
+"""
+
+import argparse
+import difflib
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UserError
+from ..params import Loader, read_yaml
+
+# DVC's own way to name sets of values, Hydra composition, writes params.yaml anew at each experiment from a folder of
+# other files: params.yaml would no longer be the source, its comments would go, and `dvc repro` would not compose.
+PRESETS = Path("presets.yaml")
+PARAMS = Path("params.yaml")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help=f"a preset in {PRESETS}; without one, their names are printed")
+    parser.add_argument(
+        "--run", nargs=argparse.REMAINDER, metavar="...", help="call `dvc exp run` with the preset and what follows"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.name is None:
+        print(*read_yaml(PRESETS), sep="\n")
+        return
+    try:
+        values = read_preset(options.name)
+    except UserError:
+        print(f"-S no_such_preset={options.name}")  # DVC refuses it; on nothing at all it would run the defaults
+        raise
+    if edits := uncommitted():
+        print(f"set aside, since not committed in {PARAMS}: {', '.join(edits)}", file=sys.stderr)
+    arguments = as_dvc_arguments(values)
+    if options.run is None:
+        print(*arguments)
+    else:
+        command = [sys.executable, "-m", "dvc", "exp", "run", *arguments, *options.run]
+        sys.exit(subprocess.run(command, check=False).returncode)
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    """Values by dotted parameter name that make, over params.yaml as it lies here, the committed one with the preset.
+
+    Raises:
+        UserError: there is no such preset; the nearest is given.
+    """
+    presets = read_yaml(PRESETS)
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, n=1, cutoff=0)
+        raise UserError(f"{name} is no preset in {PRESETS}; did you mean {near[0]}?")
+    return uncommitted() | presets[name]
+
+
+def uncommitted() -> dict[str, Any]:
+    """The committed values of the parameters that params.yaml here has otherwise; none without Git."""
+    shown = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], capture_output=True, encoding="utf-8")
+    if shown.returncode:
+        return {}
+    here = _dotted(read_yaml(PARAMS))
+    committed = _dotted(yaml.load(shown.stdout, Loader))
+    return {key: value for key, value in committed.items() if key not in here or here[key] != value}
+
+
+def _dotted(values: dict, prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dict[str, Any]:
+    """Overrides for `load_params`: those of a preset, then each NAME=VALUE, its value read as YAML.
+
+    Raises:
+        UserError: no such preset (the nearest is given), or an assignment is not of that form.
+    """
+    overrides = {}
+    if preset is not None:
+        overrides |= read_preset(preset)
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise UserError(f"-S {assignment} is not of the form NAME=VALUE")
+        try:
+            overrides[name] = yaml.load(value, Loader)
+        except yaml.YAMLError:
+            raise UserError(f"-S {assignment}: the value is not valid YAML") from None
+    return overrides
+
+
+def add_overrides(parser: argparse.ArgumentParser, text: str) -> None:
+    """The option `-S NAME=VALUE`, as DVC has it."""
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help=text)
+
+
+def as_dvc_arguments(values: dict[str, Any]) -> list[str]:
+    """The values as DVC's `-S name=value`, a list of arguments without spaces in them."""
+    return [part for name, value in values.items() for part in ("-S", f"{name}={_hydra(value)}")]
+
+
+def _hydra(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides, which `-S` reads."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_hydra, value))}]"
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./-]*", value):
+        return f"'{value}'"  # else a comma makes a sweep of it, and digits a number
+    return str(value)
