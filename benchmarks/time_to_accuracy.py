@@ -2,7 +2,7 @@
 
     python -m benchmarks.time_to_accuracy --preset flagship --marks 44.80 60.17
 
-The marks are those of the seed and of its ConvNeXt-T. The curve's evaluations themselves are not counted as training.
+The marks are those of the original and of its ConvNeXt-T. The curve's evaluations are not counted as training.
 """
 
 import argparse

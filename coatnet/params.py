@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from .errors import UserError
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=8, le=1024)]
 
@@ -84,7 +84,7 @@ class ModelParams(Section):
     strides: Literal[1, 2] | tuple[Literal[1, 2], ...]
     kernel: Literal[3, 5, 7]
     expansion: Positive
-    se_ratio: Share
+    se_ratio: Fraction
     table: TableParams
     paper: PaperParams
 
@@ -132,12 +132,12 @@ class RandAugmentParams(Section):
 
 
 class MixParams(Section):
-    probability: Share = 0.0
+    probability: Fraction = 0.0
     alpha: Annotated[float, Field(gt=0)] = 1.0
 
 
 class EraseParams(Section):
-    probability: Share = 0.0
+    probability: Fraction = 0.0
     area: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)
     value: Literal["zero", "noise"] = "zero"
@@ -149,7 +149,7 @@ class AugmentParams(Section):
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
     crop_scale: tuple[float, float] = (1.0, 1.0)
     crop_ratio: tuple[float, float] = (1.0, 1.0)
-    flip: Share = 0.0
+    flip: Fraction = 0.0
     policy: Literal["none", "autoaugment-imagenet", "autoaugment-cifar10", "randaugment", "trivialaugment"] = "none"
     randaugment: RandAugmentParams = RandAugmentParams()
     mixup: MixParams = MixParams()
@@ -180,7 +180,7 @@ class TrainParams(Section):
     batch_size: Positive
     accumulation: Positive
     lr: Annotated[float, Field(gt=0)]
-    final_lr: Share
+    final_lr: Fraction
     warmup_epochs: Annotated[float, Field(ge=0)]
     schedule: Literal["cosine", "trapezoid"]
     weight_decay: Annotated[float, Field(ge=0)]

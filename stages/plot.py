@@ -46,12 +46,12 @@ def _augmented(params: Params, shards: Shards, images: Tensor, labels: Tensor) -
     augment = BatchAugment.of(params, shards, params.model.image_size)
     batches = Batches(images, labels, batch_size=params.train.batch_size, seed=params.seed)
     passes = params.augment.passes or (None,)
-    share = -(-params.plot.images // len(passes))
+    each = -(-params.plot.images // len(passes))
     shown = []
     for number, only in enumerate(passes):
         _, batch, batch_labels = next(iter(batches.epoch(number)))
         x, targets = augment(batch, batch_labels, epoch=0, step=number * len(batches), only=only)
-        shown.append((x[:share], targets[:share]))
+        shown.append((x[:each], targets[:each]))
     x_n3hw, targets_nk = (torch.cat(tensors) for tensors in zip(*shown, strict=True))
     std, mean = (torch.tensor(values).view(3, 1, 1) for values in (shards.std, shards.mean))
     return figures.augmented_images(x_n3hw * std + mean, targets_nk, class_names(shards.classes))

@@ -32,9 +32,9 @@ class _Drawn(NamedTuple):
     magnitude_bn: Tensor
     map_b23: Tensor  # of the policy's geometry
     erase_b4: Tensor
-    mixed_b: Tensor
-    cut_b4: Tensor
-    share_b: Tensor
+    mixup_weight_b: Tensor  # of the partner in mixup
+    cutmix_b4: Tensor  # the box that the partner fills
+    label_weight_b: Tensor  # of the partner in the label
 
 
 class BatchAugment:
@@ -141,8 +141,8 @@ class BatchAugment:
             x = self._erase(x, drawn.erase_b4, epoch, step, rank)
         targets = torch.zeros(len(x), self.num_classes, device=x.device).scatter_(1, labels_b[:, None], 1)
         if mixup or cutmix:
-            x = mix(x, drawn.mixed_b, drawn.cut_b4)
-            targets = torch.lerp(targets, targets.roll(1, 0), drawn.share_b[:, None])
+            x = mix(x, drawn.mixup_weight_b, drawn.cutmix_b4)
+            targets = torch.lerp(targets, targets.roll(1, 0), drawn.label_weight_b[:, None])
         smoothing = self.params.label_smoothing
         return x, targets * (1 - smoothing) + smoothing / self.num_classes
 

@@ -28,7 +28,7 @@ def draw_crop(
 
     Args:
         bits_bl: B x CROP_LANES draws.
-        scale: least and greatest share of the image's area.
+        scale: least and greatest fraction of the image's area.
         ratio: least and greatest width / height, drawn evenly on a logarithmic scale.
     """
     area_ba = uniform(bits_bl[:, :CROP_ATTEMPTS], *scale) * (height * width)

@@ -47,19 +47,19 @@ def draw_mix(
         mixup, cutmix: probability and alpha.
 
     Returns:
-        mixup's share of the partner (0 without), cutmix's box (empty without), and the partner's share of the label:
-        mixup's own, or the part of the pixels that lie in the box once it is clipped to the image.
+        the partner's weight in mixup (0 without), cutmix's box (empty without), and the partner's weight in the label:
+        mixup's own, or the fraction of the pixels that lie in the box once it is clipped to the image.
     """
     kind_b = uniform(bits_b5[:, 0])
     is_mixup_b, is_cutmix_b = kind_b < mixup[0], (kind_b >= mixup[0]) & (kind_b < mixup[0] + cutmix[0])
-    share_b = beta(bits_b5[:, 1:3], torch.where(is_mixup_b, mixup[1], cutmix[1]))
-    mixed_b = share_b * is_mixup_b
-    half_b1 = (0.5 * size * share_b.sqrt()).long()[:, None]
+    lambda_b = beta(bits_b5[:, 1:3], torch.where(is_mixup_b, mixup[1], cutmix[1]))
+    weight_b = lambda_b * is_mixup_b
+    half_b1 = (0.5 * size * lambda_b.sqrt()).long()[:, None]
     centre_b2 = integer(bits_b5[:, 3:5], size)
     low_b2 = (centre_b2 - half_b1).clamp(min=0)
     sides_b2 = (centre_b2 + half_b1).clamp(max=size) - low_b2
     box_b4 = torch.cat([low_b2, sides_b2], 1) * is_cutmix_b[:, None]
-    return mixed_b, box_b4, mixed_b + box_b4[:, 2:].prod(1) / size**2
+    return weight_b, box_b4, weight_b + box_b4[:, 2:].prod(1) / size**2
 
 
 def erase(x_bchw: Tensor, box_b4: Tensor) -> Tensor:
@@ -73,20 +73,20 @@ def erase(x_bchw: Tensor, box_b4: Tensor) -> Tensor:
     return x_bchw
 
 
-def mix(x_bchw: Tensor, mixed_b: Tensor, box_b4: Tensor) -> Tensor:
+def mix(x_bchw: Tensor, weight_b: Tensor, box_b4: Tensor) -> Tensor:
     """Blends each image with its partner, the one before it in the batch, and pastes the partner's box into it.
 
     May write into `x_bchw`.
     """
     if not rows.on_host(x_bchw):
         inside = inside_box(box_b4, *x_bchw.shape[2:])
-        return torch.lerp(x_bchw, x_bchw.roll(1, 0), torch.where(inside, 1.0, mixed_b.view(-1, 1, 1, 1)))
+        return torch.lerp(x_bchw, x_bchw.roll(1, 0), torch.where(inside, 1.0, weight_b.view(-1, 1, 1, 1)))
     images, pixels, last = x_bchw.unbind(), x_bchw.numpy(), x_bchw[-1].clone()
-    mixed, boxes = mixed_b.tolist(), box_b4.tolist()
+    weights, boxes = weight_b.tolist(), box_b4.tolist()
     for i in reversed(range(len(pixels))):  # backwards, so that each partner is still as it was
         left, top, w, h = boxes[i]
-        if mixed[i]:
-            images[i].lerp_(images[i - 1] if i else last, mixed[i])
+        if weights[i]:
+            images[i].lerp_(images[i - 1] if i else last, weights[i])
         elif w and h:
             box = (slice(None), slice(top, top + h), slice(left, left + w))
             pixels[i][box] = (pixels[i - 1] if i else last.numpy())[box]

@@ -83,7 +83,7 @@ def magnitudes(op: Op, bins: int, image_size: int, wide: bool = False) -> Tensor
     """The `bins` magnitudes of an operation, weakest first; zeros where it has none.
 
     Shears are slopes, translations pixels of an `image_size` output, rotations degrees, posterize bits, solarize a
-    threshold as a share of 255, the others the factor's distance from 1. `wide` gives TrivialAugment's ranges.
+    threshold as a fraction of 255, the others the factor's distance from 1. `wide` gives TrivialAugment's ranges.
     """
     match op:
         case Op.ShearX | Op.ShearY:

@@ -27,7 +27,7 @@ def draw(key: int | Tensor, streams: Tensor, lanes: int) -> Tensor:
     """`lanes` draws of each stream.
 
     Args:
-        key: a seed of `derive_seed`; or several, int64, of a shape that broadcasts with that of `streams`.
+        key: of `derive_seed`; or several, int64, of a shape that broadcasts with that of `streams`.
         streams: int64, any shape: the number of each stream, such as the image's place in the batch.
 
     Returns:

@@ -43,8 +43,8 @@ class Batches:
         """Yields (step, images, labels), `batch_size / world` images each."""
         generator = torch.Generator().manual_seed(derive_seed("order", self.seed, epoch))
         order = torch.randperm(len(self.images), generator=generator).to(self.images.device)
-        share = self.batch_size // self.world
+        here = self.batch_size // self.world
         for step in range(len(self)):
-            start = step * self.batch_size + self.rank * share
-            chosen = order[start : start + share]
+            start = step * self.batch_size + self.rank * here
+            chosen = order[start : start + here]
             yield step, self.images.index_select(0, chosen), self.labels.index_select(0, chosen)

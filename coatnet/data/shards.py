@@ -190,7 +190,7 @@ class Shards:
 
         Args:
             split: "train" (without the held-out images), "holdout" or "test".
-            holdout: share of each class's training images held out, see `holdout_mask`.
+            holdout: fraction of each class's training images held out, see `holdout_mask`.
 
         Returns:
             Images, uint8, N x 3 x 64 x 64, and labels, int64, N, in index order.
@@ -225,22 +225,22 @@ class Shards:
         return UserError(f"{self.folder / file} is missing or broken: preprocess the data again")
 
 
-def holdout_mask(labels: Tensor, share: float) -> Tensor:
-    """Which training images are held out: evenly spaced ones of each class, `round(share * n)` but at least one.
+def holdout_mask(labels: Tensor, fraction: float) -> Tensor:
+    """Which training images are held out: evenly spaced ones of each class, `round(fraction * n)` but at least one.
 
     The choice depends on the order alone, so every seed and every run holds out the same images.
 
     Args:
         labels: int64, N.
-        share: of each class, 0 to 0.5; 0 holds out nothing.
+        fraction: of each class, 0 to 0.5; 0 holds out nothing.
 
     Returns:
         bool, N.
     """
     mask = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique() if share else ():
+    for label in labels.unique() if fraction else ():
         (of_class,) = torch.nonzero(labels == label, as_tuple=True)
         n = len(of_class)
-        count = max(1, round(share * n))
+        count = max(1, round(fraction * n))
         mask[of_class[(2 * torch.arange(count) + 1) * n // (2 * count)]] = True
     return mask

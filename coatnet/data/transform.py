@@ -16,7 +16,7 @@ class EvalTransform:
 
     Args:
         image_size: pixels of the output's side.
-        crop: share of the side that a centre crop keeps. None: all, but `NATIVE_CROP` where the images already have
+        crop: fraction of the side that a centre crop keeps. None: all, but `NATIVE_CROP` where the images already have
             the output's size. Random crops resample, which softens, so a model that saw nothing else is worse at
             images as sharp as they are.
         mean, std: of each channel, in 0..1 units.

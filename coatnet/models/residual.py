@@ -1,11 +1,11 @@
-"""What the paper's two kinds of block share around their residual branches."""
+"""What the paper's two kinds of block have in common around their residual branches."""
 
 import torch
 from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., 2016): in training, zeroes the branch for a share of the samples.
+    """Stochastic depth (Huang et al., 2016): in training, zeroes the branch for some of the samples.
 
     What is kept is scaled up, so that the mean is that of evaluation, which drops nothing.
     """

@@ -1,4 +1,7 @@
-"""`variant: table`: the seed's model, row by row. Its attention has no norm, residual, output projection or FFN."""
+"""`variant: table`: the original's model, row by row (docs/original.md).
+
+Its attention has no norm, residual, output projection or FFN.
+"""
 
 from collections import OrderedDict
 

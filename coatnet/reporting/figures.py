@@ -16,7 +16,7 @@ EVERY_NAME = 40  # classes up to which a confusion matrix names each
 
 
 def loss_curve(history: pd.DataFrame, split: str) -> Figure:
-    """Training loss by epoch, as in SEED.md, and beside it that of the evaluated split."""
+    """Training loss by epoch, as the original shows it, and beside it that of the evaluated split."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(history.epoch, history.train_loss, color=TRAIN, label="train (augmented, soft targets)")
     _curve(axes, history, "eval_loss", split)
@@ -41,13 +41,13 @@ def accuracy_curve(history: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
 
 
 def confusion(answers: pd.DataFrame) -> Figure:
-    """Share of each actual class (row) given each answer (column), in the classes' order of first letter."""
+    """Fraction of each actual class (row) given each answer (column), in the classes' order of first letter."""
     table = pd.crosstab(answers.actual, answers.predicted, normalize="index")
     names = sorted(set(answers.actual) | set(answers.predicted))
     table = table.reindex(index=names, columns=names, fill_value=0) * 100
     figure, axes = plt.subplots(figsize=(9, 8), layout="constrained")
     image = axes.imshow(table, cmap="magma_r", vmin=0, vmax=100, interpolation="nearest")
-    figure.colorbar(image, label="share of the actual class, %")
+    figure.colorbar(image, label="of the actual class, %")
     axes.set(xlabel="predicted", ylabel="actual", title="Confusion")
     if len(names) <= EVERY_NAME:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)

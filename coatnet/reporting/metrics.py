@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 def wilson_interval(hits: float, count: int, z: float = 1.959964) -> tuple[float, float]:
     """The 95% interval of a proportion, in percent (Wilson 1927, eq. 3): sound near 0 and 100 too."""
-    share, spread = hits / count, z * z / count
-    centre = share + spread / 2
-    half = z * math.sqrt(share * (1 - share) / count + spread / count / 4)
+    fraction, spread = hits / count, z * z / count
+    centre = fraction + spread / 2
+    half = z * math.sqrt(fraction * (1 - fraction) / count + spread / count / 4)
     return 100 * (centre - half) / (1 + spread), 100 * (centre + half) / (1 + spread)
 
 

@@ -12,6 +12,17 @@ from ..machine.files import atomic_write
 from ..machine.processes import World
 from ..params import Params
 
+# The code that can change a weight: the train stage's deps in dvc.yaml.
+DECIDING = [
+    "seeds.py",
+    "data/batches.py",
+    "data/shards.py",
+    "data/transform.py",
+    "models/*.py",
+    "augment/*.py",
+    "training/*.py",
+]
+
 
 def fingerprint(params: Params, shards: Shards) -> str:
     """One digest of all that the weights depend on: parameters, data, and the code of the floors that decide them."""
@@ -20,8 +31,7 @@ def fingerprint(params: Params, shards: Shards) -> str:
     data = [shards.digest("train"), shards.digest("test")]
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
     library = Path(__file__).parents[1]
-    files = [file for floor in ("data", "models", "augment", "training") for file in (library / floor).glob("*.py")]
-    for file in sorted([library / "seeds.py", *files]):
+    for file in sorted(file for pattern in DECIDING for file in library.glob(pattern)):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

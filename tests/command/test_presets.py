@@ -6,8 +6,8 @@ from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 
 from coatnet import load_params
-from stages.presets import main, read_preset, set_params
-from stages.summary import summarise
+from coatnet.command.presets import main, read_preset, set_params
+from coatnet.command.summary import summarise
 from tests.conftest import PARAMS, ROOT
 
 NAMES = list(yaml.safe_load((ROOT / "presets.yaml").read_text()))
@@ -52,7 +52,7 @@ def test_a_preset_run_before_leaves_nothing(before, tmp_path):
 
 
 def test_a_preset_stands_over_the_committed_values(monkeypatch):
-    monkeypatch.setattr("stages.presets._committed", lambda: {"train.epochs": 3, "train.lr": 0.5, "seed": 7})
+    monkeypatch.setattr("coatnet.command.presets._committed", lambda: {"train.epochs": 3, "train.lr": 0.5, "seed": 7})
     flagship = read_preset("flagship")
     assert (flagship["train.epochs"], flagship["train.lr"]) == (100, 2e-3)
     assert read_preset("paper-coatnet-0")["train.epochs"] == 3

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from coatnet import UserError, load_params
-from stages.study import GRID, main, plan
+from coatnet.command.study import GRID, main, plan
 from tests.conftest import ROOT
 
 STUDY = yaml.safe_load((ROOT / "study.yaml").read_text())

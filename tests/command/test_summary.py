@@ -1,8 +1,8 @@
 import pytest
 
 from coatnet import load_params
-from stages.presets import read_overrides
-from stages.summary import main, summarise
+from coatnet.command.presets import read_overrides
+from coatnet.command.summary import main, summarise
 
 
 def test_rows_of_the_defaults():

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from coatnet import UserError, load_params
+from coatnet.command.presets import read_preset
 from stages import smoke
-from stages.presets import read_preset
 from tests.conftest import PARAMS, ROOT
 
 

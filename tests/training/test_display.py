@@ -4,9 +4,9 @@ import time
 import pytest
 
 from coatnet import load_params
+from coatnet.command.presets import read_overrides, read_preset
 from coatnet.machine import display
 from coatnet.machine.display import Display
-from stages.presets import read_overrides, read_preset
 
 SLOW = 1.0  # images/s
 
