@@ -91,8 +91,9 @@ class ModelParams(Section):
     @property
     def total_stride(self) -> int:
         """Pixels of the image behind one position of the last feature map, along a side."""
-        one = isinstance(self.strides, int)
-        return self.stem_stride * (self.strides ** len(self.layout) if one else math.prod(self.strides))
+        if isinstance(self.strides, int):
+            return self.stem_stride * int(self.strides ** len(self.layout))
+        return self.stem_stride * math.prod(self.strides)
 
     def check_image_size(self, image_size: int, name: str = "model.image_size") -> None:
         """Raises `ValueError` where the strides do not divide `image_size`; what a timm model takes shows in use."""

@@ -76,8 +76,8 @@ def uncommitted() -> dict[str, Any]:
     return {key: value for key, value in committed.items() if key not in here or here[key] != value}
 
 
-def _dotted(values: dict, prefix: str = "") -> dict[str, Any]:
-    found = {}
+def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for key, value in values.items():
         found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
@@ -89,7 +89,7 @@ def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dic
     Raises:
         UserError: no such preset (the nearest is given), or an assignment is not of that form.
     """
-    overrides = {}
+    overrides: dict[str, Any] = {}
     if preset is not None:
         overrides |= read_preset(preset)
     for assignment in assignments:

@@ -177,7 +177,7 @@ class Trainer:
         parts = self.params.train.accumulation
         for i, part in enumerate(batch.parts(parts), 1):
             gradients_stay_here = self.world.size > 1 and i < parts
-            with self.forward.no_sync() if gradients_stay_here else nullcontext():  # type: ignore[operator] # DDP's
+            with self.forward.no_sync() if gradients_stay_here else nullcontext():
                 self.meter.add(*self._backward(part), total_step)
 
     def _backward(self, part: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Which arithmetic the steps run in: precision, compilation, synchronised processes."""
 
 import os
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,10 +27,10 @@ def autocast_dtype(train: TrainParams, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if bf16 else torch.float32
 
 
-def parallel_and_compiled(model: nn.Module, train: TrainParams, world: World) -> tuple[nn.Module, nn.Module]:
+def parallel_and_compiled(model: nn.Module, train: TrainParams, world: World) -> tuple[nn.Module, Any]:
     """The model, and what to call in its place to train it: over all processes, and compiled where asked for."""
     on_cuda = world.device.type == "cuda"
-    forward = model
+    forward: Any = model
     if world.size > 1:
         if on_cuda:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
