@@ -11,12 +11,13 @@ from ..data.transform import Normalise, check_images
 from ..errors import UserError
 from ..params import AugmentParams, Params
 from ..seeds import derive_seed
+from . import cpu
 from .colour import apply_colour
 from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
 from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, erase, mix
 from .policy import Policy
 from .random import draw, normal, uniform
-from .rows import update_rows
+from .select import update_where
 
 _LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
 
@@ -80,9 +81,7 @@ class BatchAugment:
         self._operations = self._policy.operations
         self._drawn_of: tuple[object, ...] | None = None
         self._drawn: list[_Drawn] = []
-        # glibc keeps freed memory only up to twice the largest block of at most 32 MiB freed so far, and each page that
-        # it gives back costs a fault to get again: freeing one such block halves a CPU's time at 64 pixels.
-        torch.empty(31 * 2**20, dtype=torch.uint8)
+        cpu.keep_batch_memory()
 
     @classmethod
     def of(cls, params: Params, shards: Shards, image_size: int) -> "BatchAugment":
@@ -196,7 +195,7 @@ class BatchAugment:
             pixels = normal(draw(key, pixel_bn, 2)).view_as(x)
             return torch.where(inside_box(box_b4, *x.shape[2:]), pixels, x)
 
-        return update_rows(box_b4[:, 2] > 0, x, noise, x, _image_numbers(rank, len(x), x.device), box_b4)
+        return update_where(box_b4[:, 2] > 0, x, noise, x, _image_numbers(rank, len(x), x.device), box_b4)
 
 
 def _image_numbers(rank: int, b: int, device: torch.device) -> Tensor:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..machine.devices import widest_float
-from . import rows
+from . import cpu
 from .policy import Op
+from .select import split_by_code, update_where
 
 
 def apply_colour(
@@ -48,25 +49,21 @@ def apply_colour(
         if step and sees_pixels:
             sees_pixels_b = functools.reduce(torch.logical_or, [operation_b == op for op in sees_pixels])
             sees_pixels_b &= (table != identity).flatten(1).any(1)
-            images = rows.update_rows(sees_pixels_b, images, look_up, images, table)
-            table = rows.update_rows(sees_pixels_b, table, torch.clone, identity)
-        for op, which in rows.split_rows(operation_b, operations).items():
+            images = update_where(sees_pixels_b, images, look_up, images, table)
+            table = update_where(sees_pixels_b, table, torch.clone, identity)
+        for op, which in split_by_code(operation_b, operations).items():
             if op in _BLENDS:
-                images = rows.update_rows(which, images, _BLENDS[op], images, magnitude_b)
+                images = update_where(which, images, _BLENDS[op], images, magnitude_b)
             else:
                 pixels = (images, inside_b1hw) if op in _MEASURES else ()
-                table = rows.update_rows(which, table, _TABLES[op], table, magnitude_b, *pixels)
+                table = update_where(which, table, _TABLES[op], table, magnitude_b, *pixels)
     return images, table
 
 
+@cpu.replaced_by(cpu.look_up)
 def look_up(images: Tensor, table: Tensor) -> Tensor:
     """Each pixel's entry in its image's and channel's table, in the table's type."""
-    pixels_bcn, values_bcn = images.flatten(2), table.new_empty(*images.shape[:2], images[0, 0].numel())
-    # A CPU's cache holds the indices of 64 images, eight times the images' bytes, but not those of a batch.
-    at_once = 64 if rows.on_host(images) else len(images)
-    for some in zip(*(x.split(at_once) for x in (table, pixels_bcn, values_bcn)), strict=True):
-        torch.gather(some[0], 2, some[1].long(), out=some[2])
-    return values_bcn.view_as(images)
+    return table.gather(2, images.flatten(2).long()).view_as(images)
 
 
 def _to_uint8(values: Tensor) -> Tensor:

@@ -10,12 +10,13 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, grid_sample
+from torch.nn.functional import grid_sample
 
-from . import rows
+from . import cpu
 from .colour import look_up
 from .policy import Op
 from .random import integer, uniform
+from .select import update_where
 
 CROP_ATTEMPTS = 10
 CROP_LANES = 2 * CROP_ATTEMPTS + 2
@@ -109,14 +110,15 @@ def sample(
     Returns:
         float32, B x 3 x image_size x image_size.
     """
-    source = (images_bchw, table_bcv, box_b4, *_to_source(box_b4, flip_b, image_size))
+    scale_b2, centre_b2 = _to_source(box_b4, flip_b, image_size)
+    source = (images_bchw, table_bcv, box_b4, scale_b2, centre_b2)
     offset = torch.arange(image_size, device=images_bchw.device) - (image_size - 1) / 2
     sample_map = functools.partial(_sample_map, offset=offset, fill=fill, interpolation=interpolation)
-    if rows.on_host(images_bchw):
-        still_b = (map_b23 == torch.eye(2, 3)).flatten(1).all(1)
-        if still_b.any():
-            x = _sample_still(*source, still_b, offset, interpolation)
-            return rows.update_rows(~still_b, x, sample_map, *source, map_b23)
+    if cpu.serves(images_bchw):
+        unmoved_b = (map_b23 == torch.eye(2, 3)).flatten(1).all(1)
+        if unmoved_b.any():
+            x = cpu.resize(*source, offset, interpolation, unmoved_b)
+            return update_where(~unmoved_b, x, sample_map, *source, map_b23)
     return sample_map(*source, map_b23)
 
 
@@ -126,59 +128,6 @@ def _to_source(box_b4: Tensor, flip_b: Tensor, image_size: int) -> tuple[Tensor,
     scale_b2 = count_b2 / image_size
     scale_b2[:, 0] *= 1 - 2 * flip_b.float()
     return scale_b2, first_b2 + (count_b2 - 1) / 2
-
-
-def _sample_still(
-    images: Tensor,
-    table: Tensor,
-    box_b4: Tensor,
-    scale_b2: Tensor,
-    centre_b2: Tensor,
-    still_b: Tensor,
-    offset: Tensor,
-    interpolation: str,
-) -> Tensor:
-    """Those that no map moves: one axis after the other, on a CPU many times quicker than `grid_sample`.
-
-    What the other images' pixels hold is not defined.
-    """
-    first_b21, count_b21 = box_b4[:, :, None].split(2, 1)
-    last_b21 = first_b21 + count_b21 - 1
-    at_b2s = (scale_b2[:, :, None] * offset + centre_b2[:, :, None]).clamp(first_b21, last_b21)
-    if interpolation == "nearest":
-        at_b2s = at_b2s.round()
-    above_b2s = at_b2s.floor()
-    part_b2s = at_b2s - above_b2s
-    tap_b2s2 = torch.stack([above_b2s, torch.minimum(above_b2s + 1, last_b21)], 3).int()
-    weight_b2s2 = torch.stack([1 - part_b2s, part_b2s], 3)
-    (x_tap, y_tap), (x_weight, y_weight) = tap_b2s2.unbind(1), weight_b2s2.unbind(1)
-    # N of the B images are still. All but the last step is done with these alone; that one puts them where they belong.
-    b_of_n, n_of_b = still_b.nonzero().squeeze(1), still_b.cumsum(0, dtype=torch.int32).sub_(1).clamp_(min=0)
-    images, table, x_tap, x_weight = (v.index_select(0, b_of_n) for v in (images, table, x_tap, x_weight))
-    n = torch.arange(len(b_of_n), dtype=torch.int32)
-    # Images are quick to transpose while they are bytes. No step's result has a name, so the next but one reuses its
-    # memory while that is in the cache.
-    resized = _transpose(_sum_rows(look_up(_transpose(images), table), n, x_tap, x_weight))
-    return _sum_rows(resized, n_of_b, y_tap, y_weight)
-
-
-def _sum_rows(x_nchw: Tensor, n_of_b: Tensor, row_bs2: Tensor, weight_bs2: Tensor) -> Tensor:
-    """B x C x S x W: for each of S a weighted sum of two rows of image `n_of_b`."""
-    _, c, height, width = x_nchw.shape
-    first_row = (n_of_b[:, None] * c + torch.arange(c, dtype=torch.int32)) * height
-    row, weight = row_bs2[:, None] + first_row[:, :, None, None], weight_bs2[:, None].expand(-1, c, -1, -1)
-    return embedding_bag(  # the one operation that adds weighted rows in a single pass
-        row.view(-1, 2), x_nchw.view(-1, width), per_sample_weights=weight.reshape(-1, 2), mode="sum"
-    ).view(len(row), c, -1, width)
-
-
-def _transpose(x_bchw: Tensor) -> Tensor:
-    """B x C x W x H, contiguous."""
-    b, c, height, width = x_bchw.shape
-    # Each matrix as the channels of one pixel: shuffling those is the transposing copy that is vectorised, four times
-    # as quick as `mT.contiguous()`.
-    pixels = x_bchw.reshape(1, b * c, 1, height * width).permute(0, 3, 1, 2)
-    return torch.channel_shuffle(pixels, height).permute(0, 2, 3, 1).view(b, c, width, height)
 
 
 def _sample_map(

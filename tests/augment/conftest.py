@@ -47,5 +47,5 @@ def images(request) -> torch.Tensor:
 def path(request, monkeypatch) -> str:
     """Both ways through the code on a CPU: for the rows that need it, and the GPU's, for all rows."""
     if request.param == "all":
-        monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
+        monkeypatch.setattr("coatnet.augment.cpu.serves", lambda x: False)
     return request.param

@@ -79,7 +79,7 @@ def test_input_is_not_written_to_and_both_ways_agree(images, labels, monkeypatch
     before = images.clone()
     x, targets = make(size=64)(images, labels, epoch=0, step=0)
     assert torch.equal(images, before)
-    monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
+    monkeypatch.setattr("coatnet.augment.cpu.serves", lambda x: False)
     other, other_targets = make(size=64)(images, labels, epoch=0, step=0)
     assert torch.equal(targets, other_targets)
     # Sampling rounds otherwise, which moves a pixel over a sharp border now and then.
@@ -141,7 +141,7 @@ def test_erase_with_noise_is_standard_normal(device, path):
 
 def test_compiles_without_graph_breaks(patterns, decoded, monkeypatch):
     """The way of a GPU reads no value back: proven by tracing it whole."""
-    monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
+    monkeypatch.setattr("coatnet.augment.cpu.serves", lambda x: False)
     monkeypatch.setattr("coatnet.augment.batch.derive_seed", lambda *words: 1)
     params = EVERYTHING.model_copy(update={"policy": "autoaugment-imagenet"})
     augment, images = make(params), torch.cat([patterns, decoded])

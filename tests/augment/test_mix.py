@@ -40,7 +40,7 @@ def test_both_ways_are_equal_and_the_partner_is_unmixed(images, device, monkeypa
         ]
     )
     assert torch.equal(mix(x.clone(), mixed, box), expected)
-    monkeypatch.setattr("coatnet.augment.rows.on_host", lambda x: False)
+    monkeypatch.setattr("coatnet.augment.cpu.serves", lambda x: False)
     assert torch.equal(mix(x.clone(), mixed, box), expected)
 
 
