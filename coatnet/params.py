@@ -9,16 +9,22 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from .errors import UserError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=8, le=1024)]
+Item = TypeVar("Item")
+# YAML's lists, as tuples: frozen like all else.
+Listed = Annotated[tuple[Item, ...], Strict(False)]
+Range = Annotated[tuple[float, float], Strict(False)]  # least and greatest
+SizeFrom = Annotated[tuple[Annotated[int, Field(ge=0)], Pixels], Strict(False)]  # epoch, pixels
+MAX_OPERATIONS = 10  # that an image goes through
 
 
 def _matching(pattern: str, meaning: str) -> AfterValidator:
@@ -33,7 +39,7 @@ def _matching(pattern: str, meaning: str) -> AfterValidator:
 
 
 class Section(BaseModel):
-    # Strict: "128" or 128.0 is no batch size. The loader turns lists into tuples, so that values are frozen too.
+    # Strict: "128" or 128.0 is no batch size.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
@@ -47,7 +53,7 @@ class SyntheticParams(Section):
 class DataParams(Section):
     source: Literal["tiny-imagenet", "synthetic"]
     archive: str | None
-    urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    urls: Annotated[Listed[str], Field(min_length=1)]
     sha256: Annotated[str, _matching("[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
     holdout: Annotated[float, Field(ge=0, le=0.5)]
     synthetic: SyntheticParams
@@ -77,11 +83,11 @@ class ModelParams(Section):
     variant: Literal["table", "paper"]
     image_size: Pixels
     layout: Annotated[str, _matching("[CT]+", "a letter a stage, C for convolution or T for attention, such as CCTT")]
-    blocks: tuple[Positive, ...]
-    dims: tuple[Positive, ...]
+    blocks: Listed[Positive]
+    dims: Listed[Positive]
     stem_width: Positive
     stem_stride: Literal[1, 2]
-    strides: Literal[1, 2] | tuple[Literal[1, 2], ...]
+    strides: Literal[1, 2] | Listed[Literal[1, 2]]
     kernel: Literal[3, 5, 7]
     expansion: Positive
     se_ratio: Fraction
@@ -128,7 +134,7 @@ def _ordered(low_high: tuple[float, float], name: str) -> None:
 
 
 class RandAugmentParams(Section):
-    ops: Annotated[int, Field(ge=1, le=10)] = 2
+    ops: Annotated[int, Field(ge=1, le=MAX_OPERATIONS)] = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
 
 
@@ -139,8 +145,8 @@ class MixParams(Section):
 
 class EraseParams(Section):
     probability: Fraction = 0.0
-    area: tuple[float, float] = (0.02, 0.33)
-    ratio: tuple[float, float] = (0.3, 3.3)
+    area: Range = (0.02, 0.33)
+    ratio: Range = (0.3, 3.3)
     value: Literal["zero", "noise"] = "zero"
 
 
@@ -148,8 +154,8 @@ class AugmentParams(Section):
     """What is done to training images. Everything is off unless named, so `AugmentParams()` only resizes."""
 
     interpolation: Literal["bilinear", "nearest"] = "bilinear"
-    crop_scale: tuple[float, float] = (1.0, 1.0)
-    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    crop_scale: Range = (1.0, 1.0)
+    crop_ratio: Range = (1.0, 1.0)
     flip: Fraction = 0.0
     policy: Literal["none", "autoaugment-imagenet", "autoaugment-cifar10", "randaugment", "trivialaugment"] = "none"
     randaugment: RandAugmentParams = RandAugmentParams()
@@ -157,7 +163,7 @@ class AugmentParams(Section):
     cutmix: MixParams = MixParams()
     erase: EraseParams = EraseParams()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    passes: Annotated[tuple[Literal["plain", "mixup", "cutmix", "erase"], ...], Field(min_length=1)] | None = None
+    passes: Annotated[Listed[Literal["plain", "mixup", "cutmix", "erase"]], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -187,7 +193,7 @@ class TrainParams(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(gt=0)] | None
     ema: Annotated[float, Field(gt=0, lt=1)] | None
-    image_size: Annotated[tuple[tuple[Annotated[int, Field(ge=0)], Pixels], ...], Field(min_length=1)] | None
+    image_size: Annotated[Listed[SizeFrom], Field(min_length=1)] | None
     evaluate_every: Annotated[int, Field(ge=0)]
     precision: Literal["auto", "bf16", "float32"]
     compile: Literal["auto", True, False]
@@ -297,7 +303,7 @@ def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] |
     for name, value in (overrides or {}).items():
         _set(values, name, value)
     try:
-        return Params.model_validate(_tuples(values))
+        return Params.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{path}: {_sentence(error)}") from None
 
@@ -309,12 +315,6 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(values, dict):
             raise UserError(f"{name} is not a parameter: {section} is not a section")
     values[key] = value
-
-
-def _tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _names(model: type[BaseModel], prefix: str = "") -> list[str]:
