@@ -15,11 +15,11 @@ from . import cpu
 from .colour import apply_colour
 from .geometry import CROP_LANES, draw_crop, inside_box, policy_map, sample
 from .mix import ERASE_LANES, MIX_LANES, draw_erase, draw_mix, erase, mix
-from .policy import Policy
+from .policy import POLICY_LANES, Policy
 from .random import draw, normal, uniform
 from .select import update_where
 
-_LANES = {"crop": CROP_LANES, "flip": 1, "policy": 30, "erase": ERASE_LANES, "mix": MIX_LANES}
+_LANES = {"crop": CROP_LANES, "flip": 1, "policy": POLICY_LANES, "erase": ERASE_LANES, "mix": MIX_LANES}
 
 STEPS_AT_ONCE = 16  # drawn together: for tensors this small it is the calls that cost
 
@@ -162,23 +162,28 @@ class BatchAugment:
         keys = [derive_seed("augment", self.seed, epoch, first + i) for i in range(STEPS_AT_ONCE)]
         # Filled in one by one: a copy to a GPU would wait for all that is queued there.
         key_s1 = torch.stack([torch.full((1,), key, device=device) for key in keys])
-        # From here on the B of a shape is that of all these steps.
+        # Below, B counts the images of all these steps together.
         lanes = draw(key_s1, _image_numbers(rank, b, device), sum(_LANES.values())).flatten(0, 1)
         bits = dict(zip(_LANES, lanes.split(list(_LANES.values()), 1), strict=True))
         self._policy = self._policy.to(device)
         operation_bn, magnitude_bn = self._policy.draw(bits["policy"].unflatten(1, (3, -1)))
         erasing, mixup, cutmix = self._probabilities(only)
+        mixup_weight_b, cutmix_b4, label_weight_b = draw_mix(
+            bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size
+        )
         drawn = _Drawn(
-            draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width),
-            uniform(bits["flip"][:, 0]) < params.flip,
-            operation_bn,
-            magnitude_bn,
-            policy_map(operation_bn, magnitude_bn, size),
-            draw_erase(bits["erase"], params.erase, erasing, size),
-            *draw_mix(bits["mix"], (mixup, params.mixup.alpha), (cutmix, params.cutmix.alpha), size),
+            box_b4=draw_crop(bits["crop"], params.crop_scale, params.crop_ratio, height, width),
+            flip_b=uniform(bits["flip"][:, 0]) < params.flip,
+            operation_bn=operation_bn,
+            magnitude_bn=magnitude_bn,
+            map_b23=policy_map(operation_bn, magnitude_bn, size),
+            erase_b4=draw_erase(bits["erase"], params.erase, erasing, size),
+            mixup_weight_b=mixup_weight_b,
+            cutmix_b4=cutmix_b4,
+            label_weight_b=label_weight_b,
         )
         steps = zip(*(x.unflatten(0, (STEPS_AT_ONCE, b)).unbind() for x in drawn), strict=True)
-        return [_Drawn(*step) for step in steps]
+        return [_Drawn._make(step) for step in steps]
 
     def _probabilities(self, only: str | None) -> Iterator[float]:
         """Of erasing, mixup and cutmix."""

@@ -1,7 +1,7 @@
 """What a CPU runs in place of the plain versions beside this file: the same results, many times quicker.
 
 A CPU can look at what was drawn, so it works on the images that need it alone; and it gains from its cache, from
-NumPy's copies and from the few operations of torch that have vector code. The tests hold each against its plain version.
+NumPy's copies and from the few operations of torch that have vector code. Tests hold each against its plain version.
 """
 
 import functools

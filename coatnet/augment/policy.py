@@ -11,16 +11,36 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from ..params import AugmentParams
+from ..params import MAX_OPERATIONS, AugmentParams
 from .random import integer, uniform
 
-Op = IntEnum(
-    "Op",
-    "Identity ShearX ShearY TranslateX TranslateY Rotate "
-    "Brightness Color Contrast Sharpness Posterize Solarize AutoContrast Equalize Invert",
-    start=0,
+
+class Op(IntEnum):
+    """The operations, by the names that torchvision's policies give them."""
+
+    Identity = 0
+    ShearX = 1
+    ShearY = 2
+    TranslateX = 3
+    TranslateY = 4
+    Rotate = 5
+    Brightness = 6
+    Color = 7
+    Contrast = 8
+    Sharpness = 9
+    Posterize = 10
+    Solarize = 11
+    AutoContrast = 12
+    Equalize = 13
+    Invert = 14
+
+
+POLICY_LANES = 3 * MAX_OPERATIONS  # which row, whether it applies, which sign: for each operation
+# Their magnitude is negated half of the time.
+SIGNED = (
+    *(Op.ShearX, Op.ShearY, Op.TranslateX, Op.TranslateY, Op.Rotate),
+    *(Op.Brightness, Op.Color, Op.Contrast, Op.Sharpness),
 )
-SIGNED = tuple(op for op in Op if Op.ShearX <= op <= Op.Sharpness)  # their magnitude is negated half of the time
 
 # Sub-policies: (operation, probability, index of the magnitude among ten) twice.
 AUTOAUGMENT_IMAGENET = (
