@@ -25,8 +25,8 @@ def main(params: Params) -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     device = this_device()
-    image_size = params.evaluate.image_size or checkpoint.params.model.image_size
-    check_image_sizes(checkpoint.model, checkpoint.params.model, [image_size])
+    image_size = params.evaluate.image_size or checkpoint.model_params.image_size
+    check_image_sizes(checkpoint.model, checkpoint.model_params, [image_size])
     model = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its types
     if device.type == "cpu":
         keep_freed_memory()  # it costs little: `predict` takes few images at a time

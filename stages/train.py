@@ -24,7 +24,8 @@ def worker(params: Params) -> None:
     trained = Trainer(params, shards, world, PROGRESS).run()
     if not world.is_main:
         return
-    save_checkpoint(CHECKPOINT, Checkpoint(trained.model, params, shards.classes, shards.mean, shards.std))
+    values = params.model_dump(mode="json")
+    save_checkpoint(CHECKPOINT, Checkpoint(trained.model, values, shards.classes, shards.mean, shards.std))
     write_csv(REPORTS / "history.csv", pd.DataFrame(trained.history))
     write_json(
         REPORTS / "train.json",

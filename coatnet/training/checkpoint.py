@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -12,16 +13,20 @@ from torch import nn
 from ..errors import UserError
 from ..machine.files import atomic_write
 from ..models import create_model
-from ..params import Params
+from ..params import ModelParams
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     model: nn.Module  # in eval mode, on the CPU
-    params: Params  # what it was trained with
+    params: dict[str, Any]  # what it was trained with, section by section; a later version may have other knobs
     classes: list[tuple[str, str]]  # (WordNet id, name), in the order of the logits
     mean: Sequence[float]  # of the training images' channels, pixels in 0..1
     std: Sequence[float]
+
+    @property
+    def model_params(self) -> ModelParams:
+        return ModelParams.model_validate(self.params["model"])
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -31,7 +36,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         UserError: no space is left.
     """
     facts = {
-        "params": checkpoint.params.model_dump(mode="json"),
+        "params": checkpoint.params,
         "classes": checkpoint.classes,
         "mean": checkpoint.mean,
         "std": checkpoint.std,
@@ -52,13 +57,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["coatnet"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-        params = Params.model_validate_json(json.dumps(facts["params"]))
-        model = create_model(params.model, num_classes=len(facts["classes"]))
+        params, classes = facts["params"], [(wnid, name) for wnid, name in facts["classes"]]
+        model = create_model(ModelParams.model_validate(params["model"]), num_classes=len(classes))
         model.load_state_dict(state)
+        return Checkpoint(model.eval(), params, classes, tuple(facts["mean"]), tuple(facts["std"]))
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}: run `dvc repro train` or `dvc pull` first") from None
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no checkpoint of this version: {reason}") from None
-    classes = [(wnid, name) for wnid, name in facts["classes"]]
-    return Checkpoint(model.eval(), params, classes, tuple(facts["mean"]), tuple(facts["std"]))

@@ -19,7 +19,9 @@ def workspace(tiny, tmp_path_factory):
     shards = Shards(folder / SHARDS)
     torch.manual_seed(0)
     model = create_model(params.model, shards.num_classes).eval()
-    save_checkpoint(folder / CHECKPOINT, Checkpoint(model, params, shards.classes, shards.mean, shards.std))
+    save_checkpoint(
+        folder / CHECKPOINT, Checkpoint(model, params.model_dump(mode="json"), shards.classes, shards.mean, shards.std)
+    )
     return folder
 
 

@@ -10,7 +10,8 @@ CLASSES = [("n01", "fish, goldfish"), ("n02", "cat")]
 @pytest.fixture
 def checkpoint(tiny):
     params = tiny(model__layout="CCCT", model__blocks=[1, 1, 2, 1])
-    return Checkpoint(create_model(params.model, 2).eval(), params, CLASSES, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+    model, values = create_model(params.model, 2).eval(), params.model_dump(mode="json")
+    return Checkpoint(model, values, CLASSES, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
 
 
 def test_a_checkpoint_needs_nothing_beside_it(checkpoint, tmp_path, monkeypatch):
@@ -22,6 +23,13 @@ def test_a_checkpoint_needs_nothing_beside_it(checkpoint, tmp_path, monkeypatch)
     assert not loaded.model.training
     for field in ("params", "classes", "mean", "std"):
         assert getattr(loaded, field) == getattr(checkpoint, field)
+
+
+def test_a_model_outlives_the_parameters_of_other_sections(checkpoint, tmp_path):
+    """A released model still loads where training has knobs that it knew nothing of."""
+    del checkpoint.params["train"]["clip_norm"], checkpoint.params["plot"]
+    save_checkpoint(tmp_path / "model.safetensors", checkpoint)
+    assert load_checkpoint(tmp_path / "model.safetensors").model_params == checkpoint.model_params
 
 
 def test_equal_checkpoints_are_equal_files(checkpoint, tmp_path):

@@ -125,7 +125,7 @@ def train_alone(
         threading.Thread(target=at_any_time, daemon=True).start()
     shards = Shards(folder / "shards")
     trained = Trainer(params, shards, World(0, 1, torch.device("cpu")), folder / "progress").run()
-    whole = Checkpoint(trained.model, params, shards.classes, shards.mean, shards.std)
+    whole = Checkpoint(trained.model, params.model_dump(mode="json"), shards.classes, shards.mean, shards.std)
     save_checkpoint(folder / checkpoint, whole)
 
 
