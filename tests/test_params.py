@@ -115,12 +115,6 @@ def test_defaults_stand_in_the_file_alone():
     assert load_params(path).model_dump(mode="json") == read_yaml(path)
 
 
-def test_a_schedule_of_sizes_is_looked_up_by_epoch():
-    train = load(train__image_size=[[0, 64], [40, 128], [70, 224]]).train
-    assert [train.image_size_at(epoch, 224) for epoch in (0, 39, 40, 69, 70, 79)] == [64, 64, 128, 128, 224, 224]
-    assert load().train.image_size_at(5, 224) == 224
-
-
 def test_timm_models_take_any_image_size():
     assert load(model__name="timm/resnet18", model__image_size=65).model.image_size == 65
 

@@ -1,4 +1,7 @@
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -6,7 +9,8 @@ from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 
 from coatnet import load_params
-from coatnet.command.presets import main, read_preset, set_params
+from coatnet.command import main, presets
+from coatnet.command.presets import as_dvc_arguments, read_preset
 from coatnet.command.summary import summarise
 from tests.conftest import PARAMS, ROOT
 
@@ -15,7 +19,7 @@ NAMES = list(yaml.safe_load((ROOT / "presets.yaml").read_text()))
 
 def printed(capsys, *arguments: str) -> list[str]:
     """The words that a shell makes of what the command prints."""
-    main(list(arguments))
+    main(["preset", *arguments])
     return capsys.readouterr().out.split()
 
 
@@ -39,24 +43,60 @@ def test_it_is_valid_over_the_parameters_of_the_repository(name, monkeypatch):
     load_params(overrides=read_preset(name))
 
 
+@pytest.fixture
+def clone(tmp_path, monkeypatch) -> Path:
+    """A clone of the tests' own, with the committed params.yaml."""
+    shutil.copytree(Path.cwd(), tmp_path / "clone")
+    monkeypatch.chdir(tmp_path / "clone")
+    return tmp_path / "clone"
+
+
 @pytest.mark.parametrize("before", NAMES)
-def test_a_preset_run_before_leaves_nothing(before, tmp_path):
+def test_a_preset_run_before_leaves_nothing(before, clone):
     """DVC leaves an experiment's values in params.yaml."""
-    applied(tmp_path, set_params(read_preset(before)))
-    left = (tmp_path / "params.yaml").read_text()
+    committed = load_params()
+    apply_overrides("params.yaml", as_dvc_arguments(read_preset(before))[1::2])
+    left = Path("params.yaml").read_text()
+    presets_file = yaml.safe_load(Path("presets.yaml").read_text())
     for name in NAMES:
-        (tmp_path / "params.yaml").write_text(left)
-        values = read_preset(name)
-        apply_overrides(str(tmp_path / "params.yaml"), set_params(values)[1::2])
-        assert load_params(tmp_path / "params.yaml") == load_params(overrides=values), name
+        Path("params.yaml").write_text(left)
+        apply_overrides("params.yaml", as_dvc_arguments(read_preset(name))[1::2])
+        assert load_params() == load_params(PARAMS, presets_file[name]), name
+    assert committed == load_params(PARAMS)
 
 
-def test_a_preset_stands_over_the_committed_values(monkeypatch):
-    monkeypatch.setattr("coatnet.command.presets._committed", lambda: {"train.epochs": 3, "train.lr": 0.5, "seed": 7})
-    flagship = read_preset("flagship")
-    assert (flagship["train.epochs"], flagship["train.lr"]) == (100, 2e-3)
-    assert read_preset("paper-coatnet-0")["train.epochs"] == 3
-    assert "seed" not in flagship  # no preset sets it, so the user's own stays
+def test_uncommitted_edits_are_set_aside_and_named(clone, capsys):
+    apply_overrides("params.yaml", ["train.epochs=3", "data.holdout=0.1"])
+    main(["preset", "paper-coatnet-0"])
+    printed = capsys.readouterr()
+    assert "-S train.epochs=80" in printed.out and "-S data.holdout=0.0" in printed.out
+    assert printed.err == "set aside, since not committed in params.yaml: data.holdout, train.epochs\n"
+    assert "train.epochs=100" in as_dvc_arguments(read_preset("flagship"))  # the preset's own
+
+
+def test_without_edits_a_preset_is_its_own_values_alone(clone, capsys):
+    main(["preset", "paper-coatnet-0"])
+    printed = capsys.readouterr()
+    own = yaml.safe_load(Path("presets.yaml").read_text())["paper-coatnet-0"]
+    assert (printed.out.split(), printed.err) == (as_dvc_arguments(own), "")
+
+
+def test_it_runs_without_a_shell_that_substitutes(monkeypatch):
+    called = []
+    run = subprocess.run
+
+    def listen(command, **options):
+        if command[0] == "git":
+            return run(command, **options)
+        called.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(presets.subprocess, "run", listen)
+    with pytest.raises(SystemExit) as ended:
+        main(["preset", "smoke", "--run", "--temp", "-S", "seed=1"])
+    arguments = as_dvc_arguments(read_preset("smoke"))
+    assert called == [[sys.executable, "-m", "dvc", "exp", "run", *arguments, "--temp", "-S", "seed=1"]]
+    assert ended.value.code == 3
 
 
 def test_what_follows_a_preset_comes_over_it(tmp_path, capsys):
@@ -79,14 +119,14 @@ def test_what_follows_a_preset_comes_over_it(tmp_path, capsys):
     ],
 )
 def test_values_reach_dvc_as_they_are(name, value, tmp_path):
-    words = set_params({name: value})
+    words = as_dvc_arguments({name: value})
     assert " ".join(words).split() == words
     assert applied(tmp_path, words) == load_params(overrides={name: value})
 
 
 def test_an_unknown_preset_prints_what_dvc_refuses(tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"did you mean flagship\?"):
-        main(["flagshp"])
+        main(["preset", "flagshp"])
     with pytest.raises(InvalidArgumentError):
         applied(tmp_path, capsys.readouterr().out.split())
 
@@ -96,14 +136,14 @@ def test_without_a_name_all_are_listed(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "most"), [("seed-published", 3_373_280, 3_373_280), ("flagship", 3e6, 3.5e6)]
+    ("name", "least", "most"), [("original-published", 3_373_280, 3_373_280), ("flagship", 3e6, 3.5e6)]
 )
 def test_sizes(name, least, most):
     assert least <= summarise(load_params(overrides=read_preset(name)).model, 200)[-1][2] <= most
 
 
-def test_seed_published_is_four_passes_over_crops_of_256():
-    params = load_params(overrides=read_preset("seed-published"))
+def test_original_published_is_four_passes_over_crops_of_256():
+    params = load_params(overrides=read_preset("original-published"))
     assert params.augment.passes == ("plain", "mixup", "cutmix", "erase")
     assert params.augment.policy == "none"
     assert params.augment.crop_scale == ((224 / 256) ** 2,) * 2

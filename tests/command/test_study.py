@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from coatnet import UserError, load_params
-from coatnet.command.study import GRID, main, plan
+from coatnet.command import main
+from coatnet.command.study import GRID, plan
 from tests.conftest import ROOT
 
 STUDY = yaml.safe_load((ROOT / "study.yaml").read_text())
@@ -56,4 +57,4 @@ def test_a_wrong_value_stops_before_any_run():
     with pytest.raises(UserError, match="--scale 0 is not above 0"):
         plan(STUDY, 0, {})
     with pytest.raises(SystemExit, match=r"^error: table-CCTX: no such run; study\.yaml has table-CCTT, "):
-        main(["table-CCTX"])
+        main(["study", "table-CCTX"])

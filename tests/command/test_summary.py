@@ -1,8 +1,9 @@
 import pytest
 
 from coatnet import load_params
+from coatnet.command import main
 from coatnet.command.presets import read_overrides
-from coatnet.command.summary import main, summarise
+from coatnet.command.summary import summarise
 
 
 def test_rows_of_the_defaults():
@@ -42,12 +43,12 @@ def test_overrides_of_a_preset_come_first_and_values_are_yaml():
 )
 def test_bad_input_ends_in_one_sentence(arguments, sentence):
     with pytest.raises(SystemExit) as exit:
-        main(arguments)
+        main(["summary", *arguments])
     assert sentence in str(exit.value) and "\n" not in str(exit.value)
 
 
 def test_the_command_prints_a_table(capsys):
-    main(["-S", "model.variant=paper", "--classes", "10"])
+    main(["summary", "-S", "model.variant=paper", "--classes", "10"])
     lines = capsys.readouterr().out.splitlines()
     assert len({len(line) for line in lines}) == 1
     assert [cell.strip() for cell in lines[-1].strip("|").split("|")][:2] == ["total", "10"]

@@ -119,11 +119,11 @@ def test_a_killed_run_in_a_workspace_of_its_own_goes_on(repository):
 
 def test_a_preset_goes_through_the_shell_and_what_follows_comes_over_it(repository):
     repository.run(
-        "sh", "-c", "dvc exp run --queue --name preset $(python -m stages.presets flagship) -S train.epochs=7 -S seed=3"
+        "sh", "-c", "dvc exp run --queue --name preset $(python -m coatnet preset flagship) -S train.epochs=7 -S seed=3"
     )
     found = repository.dvc("exp", "show", "--csv").stdout
     row = next(row for row in csv.DictReader(io.StringIO(found)) if row["Experiment"] == "preset")
     assert (row["model.blocks"], row["train.epochs"], row["seed"]) == ("[2, 2, 5, 1]", "7", "3")
-    failed = repository.run("sh", "-c", "dvc exp run $(python -m stages.presets flagshp)", check=False)
+    failed = repository.run("sh", "-c", "dvc exp run $(python -m coatnet preset flagshp)", check=False)
     assert failed.returncode and "did you mean flagship?" in failed.stderr
     assert "Running stage" not in failed.stdout

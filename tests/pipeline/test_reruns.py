@@ -1,63 +1,41 @@
 """What runs again after a change: a parameter, a file of code, or nothing of either."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from dvc.repo import Repo
 
+from coatnet.training.progress import DECIDING
+from tests.conftest import ROOT
+
 from .conftest import ALL
 
 pytestmark = pytest.mark.slow
 
-# The stages that read a parameter; the longest name that fits counts. Those whose input these change run too.
-READ_BY = {
-    "seed": {"train", "plot"},
-    "data": {"download"},
-    "data.urls": set(),
-    "data.holdout": {"train", "evaluate", "plot"},
-    "model": {"train"},
-    "model.image_size": {"train", "plot"},
-    "augment": {"train", "plot"},
-    "train": {"train"},
-    "train.batch_size": {"train", "plot"},
-    "evaluate": {"evaluate"},
-    "plot": {"plot"},
-}
 
-# What all share and no out depends on, and what is no part of the pipeline: file by file, so that a new one is noticed.
-OF_NO_STAGE = """
-    coatnet/__init__.py coatnet/errors.py coatnet/params.py coatnet/machine coatnet/data/__init__.py
-    coatnet/reporting/__init__.py coatnet/reporting/study.py
-    stages/__init__.py stages/presets.py stages/smoke.py stages/study.py stages/summary.py
-"""
-
-# The stages that a file of code belongs to; the longest path that fits counts.
-CODE_OF = {
-    **{file: set() for file in OF_NO_STAGE.split()},
-    "coatnet/data/archive.py": {"download", "preprocess"},
-    "coatnet/data/batches.py": {"train", "plot"},
-    "coatnet/data/download.py": {"download"},
-    "coatnet/data/shards.py": {"preprocess", "train", "evaluate", "plot"},
-    "coatnet/data/synthetic.py": {"download"},
-    "coatnet/models": {"train", "evaluate"},
-    "coatnet/augment": {"train", "evaluate", "plot"},
-    "coatnet/training": {"train"},
-    "coatnet/seeds.py": {"train", "plot"},
-    "coatnet/training/checkpoint.py": {"train", "evaluate"},
-    "coatnet/training/evaluation.py": {"train", "evaluate"},
-    "coatnet/reporting/figures.py": {"plot"},
-    "coatnet/reporting/metrics.py": {"evaluate", "plot"},
-    "coatnet/reporting/operations.py": {"plot"},
-    **{f"stages/{stage}.py": {stage} for stage in ALL},
-}
+def documented() -> dict[str, set[str]]:
+    """The stages that a change makes stale, by parameter or path, as docs/experiments.md tells its readers."""
+    text = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    table = text[text.index("| change | makes stale |") :].partition("\n\n")[0].splitlines()[2:]
+    found = {}
+    for row in table:
+        change, stages = row.strip("| ").split(" | ")
+        stages = set() if stages == "nothing" else set(stages.split(", "))
+        found |= dict.fromkeys(re.findall("`([^`]+)`", change), stages)
+    return found
 
 
-def longest(table: dict[str, set[str]], name: str, separator: str) -> set[str]:
+STALE = documented()
+
+
+def longest(name: str, separator: str) -> set[str]:
+    """The stages of the longest documented name that fits; a new file must be entered in the table."""
     parts = name.split(separator)
     names = [separator.join(parts[:n]) for n in range(len(parts), 0, -1)]
-    return next((table[name] for name in names if name in table), {f"{name} is not entered here"})
+    return next((STALE[name] for name in names if name in STALE), {f"{name} is not in the table"})
 
 
 def changed_stages(folder: Path) -> set[str]:
@@ -85,7 +63,7 @@ def test_each_parameter_concerns_its_stages(repository):
             section = section[part]
         section[key] = "another value"
         path.write_text(yaml.safe_dump(changed))
-        assert changed_stages(repository.folder) == longest(READ_BY, name, "."), name
+        assert changed_stages(repository.folder) == longest(name, "."), name
 
 
 def test_each_file_of_code_concerns_its_stages(repository):
@@ -95,7 +73,7 @@ def test_each_file_of_code_concerns_its_stages(repository):
         text = file.read_bytes()
         file.write_bytes(text + b"# a comment\n")
         name = file.relative_to(repository.folder).as_posix()
-        assert changed_stages(repository.folder) == longest(CODE_OF, name, "/"), name
+        assert changed_stages(repository.folder) == longest(name, "/"), name
         file.write_bytes(text)
 
 
@@ -110,9 +88,20 @@ def test_an_experiment_runs_what_it_touches_and_going_back_restores_the_model(re
     assert model.read_bytes() == first
 
 
+def test_the_stamp_of_progress_is_of_the_code_that_train_depends_on():
+    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["deps"]
+    code = {dep.removeprefix("coatnet/") for dep in deps if dep.startswith("coatnet/")}
+    assert code == {pattern.removesuffix("/*.py") for pattern in DECIDING}
+
+
 @pytest.mark.parametrize(
     ("file", "stages"),
-    [("coatnet/models/attention.py", ["train", "evaluate"]), ("params.yaml", []), ("README.md", [])],
+    [
+        ("coatnet/models/attention.py", ["train", "evaluate"]),
+        ("coatnet/machine/display.py", []),
+        ("params.yaml", []),
+        ("README.md", []),
+    ],
 )
 def test_a_comment_changes_no_out_and_so_stops_there(repository, file, stages):
     with open(repository.folder / file, "a") as opened:

@@ -20,7 +20,7 @@ questions:
 def test_a_study_goes_on_after_a_stop_and_reports(repository):
     (repository.folder / "study.yaml").write_text(STUDY)
     repository.commit("a small study")
-    command = [sys.executable, "-m", "stages.study"]
+    command = [sys.executable, "-m", "coatnet", "study"]
     progress = repository.folder / ".progress"
     # Ctrl-C in the second run's training.
     stopped = repository.kill_when(lambda: list(progress.glob("deeper*.pt")), signal.SIGINT, *command)

@@ -45,15 +45,15 @@ def stop(train, monkeypatch):
     """`stop(params, at, act, error)`: a run that `act`, before the step `at`, (epoch, step), ends with `error`."""
 
     def run(params, at, act, error):
-        step = Trainer._step
+        step = Trainer.train_step
 
-        def acting(self, epoch, number, *rest):
-            if (epoch, number) == at:
+        def acting(self, batch):
+            if (batch.epoch, batch.step) == at:
                 act()
-            step(self, epoch, number, *rest)
+            step(self, batch)
 
         with monkeypatch.context() as patch, pytest.raises(error) as ended:
-            patch.setattr(Trainer, "_step", acting)
+            patch.setattr(Trainer, "train_step", acting)
             train(params)
         return ended.value
 

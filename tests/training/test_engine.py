@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from coatnet import UserError
+from coatnet.machine import memory
 from coatnet.machine.processes import World
 from coatnet.training import engine
 from coatnet.training.engine import Trainer
@@ -166,7 +167,7 @@ def test_too_little_memory_says_which_batch_fits(tiny, train, monkeypatch, accum
     ],
 )
 def test_a_machine_with_too_little_memory_says_so_before_the_kernel_kills(tiny, train, monkeypatch, free, sentence):
-    monkeypatch.setattr(engine, "free_memory", lambda: free)
+    monkeypatch.setattr(memory, "free_memory", lambda: free)
     with pytest.raises(UserError, match=sentence):
         train(tiny())
 
@@ -182,8 +183,8 @@ def test_other_errors_are_not_taken_for_little_memory(tiny, train, monkeypatch):
 
 def test_parts_add_up_to_the_batch(tiny, train, tmp_path, monkeypatch):
     """With batch norm in eval mode and nothing random, accumulation changes nothing but rounding."""
-    start = Trainer._start_epoch
-    monkeypatch.setattr(Trainer, "_start_epoch", lambda self, epoch: (start(self, epoch), self.model.eval()))
+    start = Trainer.start_epoch
+    monkeypatch.setattr(Trainer, "start_epoch", lambda self, epoch: (start(self, epoch), self.model.eval()))
     whole = train(tiny(**PLAIN, train__epochs=1)).model
     (tmp_path / "progress").unlink()
     parts = train(tiny(**PLAIN, train__epochs=1, train__accumulation=4)).model
@@ -239,9 +240,9 @@ def test_sizes_grow_by_the_schedule(tiny, train, monkeypatch):
 def test_held_out_images_are_evaluated_and_not_trained_on(tiny, shards, world, tmp_path):
     trainer = Trainer(tiny(data__holdout=0.25), shards, world, tmp_path / "progress")
     assert len(trainer.batches.images) == 72
-    assert len(trainer.curve_data[0]) == 24
+    assert len(trainer.curve.images) == 24
     seen = {image.numpy().tobytes() for image in trainer.batches.images}
-    assert not seen & {image.numpy().tobytes() for image in trainer.curve_data[0]}
+    assert not seen & {image.numpy().tobytes() for image in trainer.curve.images}
 
 
 def test_passes_make_an_epoch_longer(tiny, train, monkeypatch):

@@ -36,14 +36,14 @@ def test_deterministic_runs_are_equal_also_when_resumed(tiny, train, kill, tmp_p
 
 def test_an_epoch_waits_for_the_device_only_to_draw_the_bar(tiny, train, monkeypatch):
     """Any other synchronisation inside the steps raises."""
-    step = Trainer._step
+    step = Trainer.train_step
 
-    def strict(self, *args):
+    def strict(self, batch):
         torch.cuda.set_sync_debug_mode("error" if self.display.first is False else "default")
         try:
-            step(self, *args)
+            step(self, batch)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(Trainer, "_step", strict)
+    monkeypatch.setattr(Trainer, "train_step", strict)
     train(tiny(train__compile=False, train__clip_norm=1.0, train__ema=0.9))

@@ -5,7 +5,6 @@ import pytest
 
 from coatnet.errors import UserError
 from coatnet.machine import memory
-from coatnet.training import engine
 from coatnet.training.engine import Trainer
 from tests.conftest import ROOT
 
@@ -34,12 +33,12 @@ def test_kept_memory_is_not_asked_for_again():
 
 def test_memory_is_kept_where_twice_the_need_is_free(tiny, shards, world, tmp_path, monkeypatch):
     trainer, kept = Trainer(tiny(), shards, world, tmp_path / "progress"), []
-    monkeypatch.setattr(engine, "keep_freed_memory", lambda: kept.append(free))
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: kept.append(free))
     refused = []
     for free in (2**k for k in range(16, 40)):
-        monkeypatch.setattr(engine, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
         try:
-            trainer._check_memory()
+            memory.check_batch(trainer.model, trainer.params, world, trainer.display.days_advice)
         except UserError:
             refused.append(free)
     # The need lies between the last that is too little and its double, so twice the need lies a step above.

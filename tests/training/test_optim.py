@@ -1,42 +1,9 @@
-import itertools
-
 import pytest
 import torch
 from torch import nn
 
 from coatnet import create_model
-from coatnet.training.optim import Ema, adamw, learning_rate
-
-
-def test_the_cosine_goes_from_lr_to_its_final_share(tiny):
-    train = tiny(train__epochs=10, train__lr=1.0, train__final_lr=0.01).train
-    rates = [learning_rate(train, step, 7) for step in range(70)]
-    assert rates[0] == 1.0
-    assert rates[-1] == pytest.approx(0.01)
-    # A plain reference: torch's own schedule.
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=69, eta_min=0.01)
-    for rate in rates:
-        assert rate == pytest.approx(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-
-
-def test_warm_up_is_linear_and_never_zero(tiny):
-    train = tiny(train__epochs=10, train__warmup_epochs=2.0, train__lr=0.5).train
-    rates = [learning_rate(train, step, 4) for step in range(40)]
-    steps = [b - a for a, b in itertools.pairwise(rates[:9])]
-    assert rates[0] > 0
-    assert rates[8] == max(rates) == 0.5
-    assert steps == pytest.approx([steps[0]] * 8)
-
-
-def test_the_trapezoid_falls_over_the_last_fifth(tiny):
-    train = tiny(train__epochs=10, train__schedule="trapezoid", train__lr=1.0, train__final_lr=0.0).train
-    rates = [learning_rate(train, step, 10) for step in range(100)]
-    assert rates[:80] == [1.0] * 80
-    assert rates[90] == pytest.approx(0.4545, abs=1e-3)
-    assert rates[-1] == 0
+from coatnet.training.optim import Ema, adamw
 
 
 @pytest.mark.parametrize("variant", ["table", "paper"])

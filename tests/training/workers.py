@@ -20,7 +20,8 @@ from coatnet import Params, UserError
 from coatnet.data import Shards
 from coatnet.machine import processes
 from coatnet.machine.processes import World, join_world
-from coatnet.training import engine, progress
+from coatnet.training import curve, engine, progress
+from coatnet.training.batch import Batch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 
@@ -39,7 +40,7 @@ def launch(*args: object, **kwargs: object) -> None:
 def exact(params: Params, folder: Path) -> None:
     """Trains in float64 with batch norm in eval mode; the first process saves weights and history."""
     torch.set_num_threads(1)
-    create, augment, start = engine.create_model, engine.BatchAugment.__call__, Trainer._start_epoch
+    create, augment, start = engine.create_model, engine.BatchAugment.__call__, Trainer.start_epoch
 
     def exact_augment(*args: object, **kwargs: object) -> tuple[torch.Tensor, ...]:
         return tuple(t.double() for t in augment(*args, **kwargs))
@@ -53,9 +54,9 @@ def exact(params: Params, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:  # a single process is the tests' own
         patch.setattr(engine, "create_model", lambda *args, **kwargs: create(*args, **kwargs).double())
         patch.setattr(engine.BatchAugment, "__call__", exact_augment)
-        patch.setattr(engine, "predict", lambda model, x, transform, **_: model.eval()(transform(x).double()))
-        patch.setattr(Trainer, "_check_memory", lambda _: None)  # it tries the model on float32
-        patch.setattr(Trainer, "_start_epoch", frozen)
+        patch.setattr(curve, "predict", lambda model, x, transform, **_: model.eval()(transform(x).double()))
+        patch.setattr(engine, "check_batch", lambda *_: None)  # it tries the model on float32
+        patch.setattr(Trainer, "start_epoch", frozen)
         world = join_world()
         trained = Trainer(params, Shards(folder / "shards"), world, folder / f"progress-{world.size}").run()
     if world.is_main:
@@ -71,14 +72,14 @@ def dying(params: Params, folder: Path) -> None:
     world = join_world()
     if world.is_main:
         sys.stdout = open(folder / "said", "a", buffering=1)  # noqa: SIM115 (open as long as the process lives)
-    step = Trainer._step
+    step = Trainer.train_step
 
-    def fatal(trainer: Trainer, epoch: int, *rest: object) -> None:
-        if epoch == 1 and world.rank == 1 and not (folder / "mercy").exists():
+    def fatal(trainer: Trainer, batch: Batch) -> None:
+        if batch.epoch == 1 and world.rank == 1 and not (folder / "mercy").exists():
             os.kill(os.getpid(), signal.SIGKILL)
-        step(trainer, epoch, *rest)
+        step(trainer, batch)
 
-    Trainer._step = fatal
+    Trainer.train_step = fatal
     Trainer(params, Shards(folder / "shards"), world, folder / "progress").run()
 
 
@@ -132,12 +133,9 @@ def train_alone(
 def watch_memory(params: Params, folder: Path) -> None:
     """Writes the peak memory in KiB after each epoch, a line each."""
     torch.set_num_threads(1)
-    end = Trainer._end_epoch
 
-    def noted(trainer: Trainer, epoch: int) -> None:
-        end(trainer, epoch)
+    def note(_: Trainer) -> None:
         with open(folder / "memory", "a") as file:
             file.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
 
-    Trainer._end_epoch = noted
-    Trainer(params, Shards(folder / "shards"), World(0, 1, torch.device("cpu")), folder / "progress").run()
+    Trainer(params, Shards(folder / "shards"), World(0, 1, torch.device("cpu")), folder / "progress").run(note)
