@@ -317,13 +317,13 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
     values[key] = value
 
 
-def _names(model: type[BaseModel], prefix: str = "") -> list[str]:
+def parameter_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]:
     """Every dotted parameter name, sections included."""
     names = []
     for key, field in model.model_fields.items():
         names.append(prefix + key)
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += _names(field.annotation, f"{prefix}{key}.")
+            names += parameter_names(field.annotation, f"{prefix}{key}.")
     return names
 
 
@@ -331,7 +331,7 @@ def _sentence(error: ValidationError) -> str:
     """The first error in words; unknown names first, since a mistyped name is also a missing one."""
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     # A union's error path ends in the names of its members; a parameter's path does not.
-    known = _names(Params)
+    known = parameter_names()
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, known, n=1)
