@@ -152,7 +152,7 @@ def test_features_stay_channels_last(name, tiny):
 
 # --- the table ---
 
-TABLE = [  # SEED.md's rows: output (C, H, W), trainable parameters
+TABLE = [  # the original's rows (docs/original.md): output (C, H, W), trainable parameters
     ("stem", (64, 112, 112), 1_728),
     ("stem_norm", (64, 112, 112), 128),
     ("stage1", (96, 112, 112), 83_904 - 2 * (256 + 96)),
@@ -172,7 +172,7 @@ def count(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_the_defaults_are_the_seeds_table():
+def test_the_defaults_are_the_originals_table():
     with torch.device("meta"):
         model = create_model(load_params().model).eval()
         x = torch.empty(1, 3, 224, 224)
@@ -291,7 +291,7 @@ def test_no_weight_decay_names_the_position_tables(name, tiny):
 # --- peers ---
 
 
-def test_convnext_atto_is_the_seeds_size(tiny):
+def test_convnext_atto_is_of_the_originals_size(tiny):
     with torch.device("meta"):
         assert count(create_model(tiny(**{"model.name": "timm/convnext_atto"}).model)) == 3_438_720
 
