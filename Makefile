@@ -25,8 +25,9 @@ setup: .venv/installed
 smoke: setup
 	$(IN_VENV) dvc --cd smoke repro smoke
 
+# A process a core. For one test alone: python -m pytest tests/test_seeds.py
 test: setup
-	$(IN_VENV) python -m pytest
+	$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --dist loadgroup
 
 # Style, types, and which floor may import which.
 lint: setup

@@ -10,7 +10,8 @@ import pytest
 
 from .conftest import Repository
 
-pytestmark = pytest.mark.slow
+# One process for all of these: what they share takes longest.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiments")]
 # As in README.md: accuracy, size, speed and time.
 COLUMNS = "^(Experiment|top1|top5|gap|parameters|images_per_second|minutes)$"
 

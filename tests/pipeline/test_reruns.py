@@ -2,7 +2,7 @@
 
 import copy
 import re
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import yaml
@@ -38,10 +38,18 @@ def longest(name: str, separator: str) -> set[str]:
     return next((STALE[name] for name in names if name in STALE), {f"{name} is not in the table"})
 
 
-def changed_stages(folder: Path) -> set[str]:
-    """Those whose own parameters or code differ; not those behind them."""
-    found = Repo(str(folder)).status()  # stages by "path of dvc.yaml:name"
-    return {stage.rpartition(":")[2] for stage in found if any("changed deps" in reason for reason in found[stage])}
+@pytest.fixture
+def changed_stages(repository) -> Callable[[], set[str]]:
+    """Those whose own parameters or code differ; not those behind them. Read once: DVC's files take longest."""
+    repo = Repo(str(repository.folder))
+    stages = repo.index.stages
+
+    def changed() -> set[str]:
+        with repo.lock:
+            found = {stage.name: stage.status().get(stage.addressing, []) for stage in stages}
+        return {name for name, reasons in found.items() if any("changed deps" in reason for reason in reasons)}
+
+    return changed
 
 
 def leaves(values: dict, prefix: str = ""):
@@ -52,7 +60,7 @@ def leaves(values: dict, prefix: str = ""):
             yield f"{prefix}{key}"
 
 
-def test_each_parameter_concerns_its_stages(repository):
+def test_each_parameter_concerns_its_stages(repository, changed_stages):
     path = repository.folder / "params.yaml"
     original = yaml.safe_load(path.read_text())
     for name in leaves(original):
@@ -63,17 +71,17 @@ def test_each_parameter_concerns_its_stages(repository):
             section = section[part]
         section[key] = "another value"
         path.write_text(yaml.safe_dump(changed))
-        assert changed_stages(repository.folder) == longest(name, "."), name
+        assert changed_stages() == longest(name, "."), name
 
 
-def test_each_file_of_code_concerns_its_stages(repository):
+def test_each_file_of_code_concerns_its_stages(repository, changed_stages):
     files = [*repository.folder.glob("coatnet/**/*.py"), *repository.folder.glob("stages/*.py")]
     assert len(files) > 30
     for file in files:
         text = file.read_bytes()
         file.write_bytes(text + b"# a comment\n")
         name = file.relative_to(repository.folder).as_posix()
-        assert changed_stages(repository.folder) == longest(name, "/"), name
+        assert changed_stages() == longest(name, "/"), name
         file.write_bytes(text)
 
 
@@ -109,6 +117,6 @@ def test_a_comment_changes_no_out_and_so_stops_there(repository, file, stages):
     assert repository.stages_run("repro") == stages
 
 
-def test_a_run_leaves_caches_of_python_that_change_nothing(repository):
+def test_a_run_leaves_caches_of_python_that_change_nothing(repository, changed_stages):
     assert list(repository.folder.glob("coatnet/models/__pycache__/*.pyc"))
-    assert changed_stages(repository.folder) == set()
+    assert changed_stages() == set()
