@@ -1,4 +1,7 @@
-"""What the paper's two kinds of block have in common around their residual branches."""
+"""What the paper's two kinds of block have in common around their residual branches.
+
+Ours, not `timm.layers`': importing timm would double the seconds before a stage begins.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -2,12 +2,8 @@
 
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import pandas as pd
-from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -17,7 +13,8 @@ EVERY_NAME = 40  # classes up to which a confusion matrix names each
 
 def loss_curve(history: pd.DataFrame, split: str) -> Figure:
     """Training loss by epoch, as the original shows it, and beside it that of the evaluated split."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     axes.plot(history.epoch, history.train_loss, color=TRAIN, label="train (augmented, soft targets)")
     _curve(axes, history, "eval_loss", split)
     axes.set(xlabel="epoch", ylabel="cross-entropy, nats", title="Loss")
@@ -27,7 +24,8 @@ def loss_curve(history: pd.DataFrame, split: str) -> Figure:
 
 def accuracy_curve(history: pd.DataFrame, metrics: dict[str, Any]) -> Figure:
     """Top-1 by epoch on augmented training images and on the evaluated split; the end's clean accuracies and gap."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     axes.plot(history.epoch, history.train_top1, color=TRAIN, label="train, augmented")
     _curve(axes, history, "eval_top1", metrics["split"])
     end = history.epoch.iloc[-1]
@@ -45,7 +43,8 @@ def confusion(answers: pd.DataFrame) -> Figure:
     table = pd.crosstab(answers.actual, answers.predicted, normalize="index")
     names = sorted(set(answers.actual) | set(answers.predicted))
     table = table.reindex(index=names, columns=names, fill_value=0) * 100
-    figure, axes = plt.subplots(figsize=(9, 8), layout="constrained")
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    axes = figure.subplots()
     image = axes.imshow(table, cmap="magma_r", vmin=0, vmax=100, interpolation="nearest")
     figure.colorbar(image, label="of the actual class, %")
     axes.set(xlabel="predicted", ylabel="actual", title="Confusion")
@@ -58,7 +57,8 @@ def confusion(answers: pd.DataFrame) -> Figure:
 def classes(table: pd.DataFrame, shown: int = 12) -> Figure:
     """The worst and the best classes, each with what it is most often taken for (`metrics.per_class`)."""
     table = table if len(table) <= 2 * shown else pd.concat([table.head(shown), table.tail(shown)])
-    figure, axes = plt.subplots(figsize=(8, 0.3 * len(table) + 1), layout="constrained")
+    figure = Figure(figsize=(8, 0.3 * len(table) + 1), layout="constrained")
+    axes = figure.subplots()
     labels = [
         f"{row['class']}  (taken for {row.taken_for})" if row.taken_for else row["class"] for _, row in table.iterrows()
     ]
@@ -74,7 +74,8 @@ def augmented_images(images_n3hw: Tensor, targets_nk: Tensor, names: list[str]) 
     """A grid of augmented training images (floats in 0..1), each under the one or two classes of its target."""
     columns = min(8, len(images_n3hw))
     rows = -(-len(images_n3hw) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(1.7 * columns, 2 * rows), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(1.7 * columns, 2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, target in zip(grid.flat, images_n3hw, targets_nk, strict=False):
@@ -87,13 +88,13 @@ def augmented_images(images_n3hw: Tensor, targets_nk: Tensor, names: list[str]) 
     return figure
 
 
-def _curve(axes: plt.Axes, history: pd.DataFrame, column: str, split: str) -> None:
+def _curve(axes: Axes, history: pd.DataFrame, column: str, split: str) -> None:
     if column in history:  # train.evaluate_every: 0 leaves it out
         points = history.dropna(subset=column)
         axes.plot(points.epoch, points[column], color=EVAL, label=split, marker="." if len(points) < 30 else None)
 
 
-def _finish(axes: plt.Axes) -> None:
+def _finish(axes: Axes) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     axes.locator_params(axis="x", integer=True)

@@ -2,12 +2,7 @@
 
 import math
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import torch
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
@@ -28,7 +23,8 @@ def operations(image_chw: Tensor) -> Figure:
     """
     rows = every_operation(image_chw)
     step = image_chw.shape[2] + _GAP
-    figure, axes = plt.subplots(len(rows), 2, figsize=(6.5, 8.2), layout="constrained")
+    figure = Figure(figsize=(6.5, 8.2), layout="constrained")
+    axes = figure.subplots(len(rows), 2)
     for axis, title in zip(axes[0], ("this project", "torchvision"), strict=True):
         axis.set_title(title, loc="left")
     for row, (op, (values, ours)) in zip(axes, rows.items(), strict=True):

@@ -1,11 +1,7 @@
 """The study's page and figure, from a table with one row a finished run."""
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from .metrics import wilson_interval
@@ -62,7 +58,8 @@ def _mean(values: pd.Series) -> str:
 
 def scatter(runs: pd.DataFrame) -> Figure:
     """Top-1 with its 95% interval against the gap, a point a finished run, a colour and marker a kind of run."""
-    figure, axes = plt.subplots(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots()
     colours, markers = matplotlib.color_sequences["tab10"], "os^Dv"
     for i, (name, group) in enumerate(runs.groupby("run", sort=False)):
         axes.errorbar(

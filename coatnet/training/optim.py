@@ -11,6 +11,8 @@ from ..params import TrainParams
 def adamw(model: nn.Module, train: TrainParams) -> torch.optim.AdamW:
     """AdamW that decays matrices and kernels only: not norms, biases (one dimension) and position tables.
 
+    torch leaves these groups to its callers.
+
     The learning rate is a tensor, so that a new value each step neither recompiles nor synchronises.
     """
     spared: set[str] = getattr(model, "no_weight_decay", set)()
@@ -25,7 +27,8 @@ def adamw(model: nn.Module, train: TrainParams) -> torch.optim.AdamW:
 class Ema:
     """An exponential moving average of a model's weights and batch-norm statistics.
 
-    The decay rises as (1 + step) / (10 + step) up to `decay`, so that a short run is not held back by its start.
+    The decay rises as (1 + step) / (10 + step) up to `decay`, so that a short run is not held back by its start;
+    torch's `AveragedModel` has no such rise.
     """
 
     def __init__(self, model: nn.Module, decay: float):

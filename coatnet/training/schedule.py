@@ -1,4 +1,7 @@
-"""What changes from step to step or from epoch to epoch, as functions of these alone: no state to save and restore."""
+"""What changes from step to step or from epoch to epoch, as a function of these alone.
+
+torch's schedulers have state, which a resumed run would have to restore.
+"""
 
 import math
 
