@@ -8,7 +8,8 @@ where the host waits for the device. It cannot see:
 - kernels: whether a device has one for these types, how fast it is, what it rounds;
 - memory, streams, compiled code (`train.compile` is off), several processes (NCCL) and the driver;
 - torch's own engine for the backward pass, which asks the driver for streams: the graph that it would walk is real and
-  so are its nodes, but `_backward` walks it. The fused optimizer's kernel only has the devices of its tensors compared.
+  so are its nodes, but `_backward` walks it;
+- the fused optimizer's kernel, of whose tensors only the devices are compared;
 - what a built-in operation does inside: mps's own choice of an attention kernel, say.
 """
 
@@ -91,7 +92,7 @@ class Watch(FakeTensorMode):
         given = list(_tensors((*args, *kwargs.values())))
         copies = func in (aten._to_copy.default, aten.copy_.default)
         if not copies:
-            assert len({t.device for t in given if t.ndim}) <= 1, f"{_place()} mixes devices in {func}"
+            assert len({t.device for t in given if t.ndim}) <= 1, f"{' '.join(_place())} mixes devices in {func}"
         if func is aten._fused_adamw_.tensor_lr:  # torch has no fake of it
             return None
         result = super().dispatch(func, types, args, kwargs)
@@ -104,7 +105,7 @@ class Watch(FakeTensorMode):
                 self._wait(MAY_WRITE)
         if self.device.type == "mps":
             wide = [t for t in results if t.dtype in (torch.float64, torch.complex128) and t.device == self.device]
-            assert not wide, f"{_place()} makes a {wide[0].dtype} with {func}, which mps does not have"
+            assert not wide, f"{' '.join(_place())} makes a {wide[0].dtype} on mps with {func}"
         return result
 
     def _wait(self, allowed: set[str]) -> None:
@@ -176,7 +177,7 @@ def _backward(loss: Tensor) -> None:
         while ready:
             node = ready.pop()
             gradients = [None] * len(node._input_metadata)
-            for i, gradient in incoming.pop(node).items():
+            for i, gradient in incoming.pop(node, {}).items():
                 of = node._input_metadata[i]
                 assert gradient.device == of.device, f"{node} gets a gradient of {gradient.device}"
                 gradients[i] = gradient.sum_to_size(of.shape).to(of.dtype)
