@@ -15,10 +15,10 @@ import platform
 import statistics
 import time
 import warnings
-import zipfile
 from argparse import Namespace
 from collections.abc import Callable, Generator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import kornia.augmentation as K
@@ -33,7 +33,10 @@ from torchvision.transforms import v2
 
 from coatnet import load_params
 from coatnet.augment import BatchAugment
+from coatnet.data.archive import Archive
 from coatnet.machine.memory import keep_freed_memory
+
+from .models import run
 
 CLASSES, MEAN, STD = 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)
 MOST_BATCHES = 10_000  # of a DataLoader: more than any benchmark takes
@@ -42,15 +45,14 @@ Batch = tuple[Tensor, Tensor]  # images, targets
 Make = Callable[[Any, int, Namespace, torch.device], Generator[Batch]]
 
 
-def jpegs(archive: str | None, count: int) -> list[Tensor]:
+def jpegs(archive: str | Path | None, count: int) -> list[Tensor]:
     """The bytes of `count` training images; without an archive, made-up ones of the same size."""
     if archive is None:
         coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 255
         images = torch.nn.functional.interpolate(coarse, size=64, mode="bicubic").clamp(0, 255).byte()
         return [encode_jpeg(image, quality=90) for image in images]
-    with zipfile.ZipFile(archive) as file:
-        names = [name for name in file.namelist() if name.endswith(".JPEG") and "train/" in name][:count]
-        return [torch.frombuffer(bytearray(file.read(name)), dtype=torch.uint8) for name in names]
+    with Archive(archive) as opened:
+        return [torch.frombuffer(bytearray(opened.read(name)), dtype=torch.uint8) for name, _ in opened.train[:count]]
 
 
 class Jpegs(Dataset[tuple[Any, int]]):
@@ -214,4 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import timm
 import torch
 from torch import nn
 
-from coatnet import create_model, load_params
+from coatnet import UserError, create_model, load_params
 from coatnet.command.presets import read_overrides
 
 # Ours (params.yaml's defaults, or a preset) and timm's nearest. convnext_atto is as large as the table's model.
@@ -92,6 +93,14 @@ def compare(name: str, options: argparse.Namespace, device: str) -> str:
     return f"| {' | '.join(cells)} | {ratio:.2f} |"
 
 
+def run(main: Callable[[], None]) -> None:
+    """Calls a benchmark's `main`; what its user can mend ends in one sentence and exit status 1."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
 def hardware(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
@@ -132,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

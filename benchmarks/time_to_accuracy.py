@@ -18,7 +18,7 @@ from coatnet.data import Shards
 from coatnet.machine.processes import join_world
 from coatnet.training.engine import Trainer
 
-from .models import hardware
+from .models import hardware, run
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--marks", type=float, nargs="+", default=[44.80, 60.17], help="top-1, percent")
     args = parser.parse_args()
     overrides = {**read_overrides(args.set, args.preset), "train.evaluate_every": 1}
-    params, world = load_params(overrides=overrides), join_world()
+    params, shards, world = load_params(overrides=overrides), Shards(args.shards), join_world()
     missing = sorted(args.marks)
     print(f"{hardware(world.device.type)}; torch {torch.__version__}, Python {platform.python_version()}")
     print("| top-1 | passed after epoch | with top-1 | training, s | start-up, s |\n|---:|---:|---:|---:|---:|")
@@ -44,10 +44,10 @@ def main() -> None:
             )
 
     with tempfile.TemporaryDirectory() as folder:
-        Trainer(params, Shards(args.shards), world, Path(folder) / "progress.pt").run(tell)
+        Trainer(params, shards, world, Path(folder) / "progress.pt").run(tell)
     for mark in missing:
         print(f"| {mark:.2f} | not within {params.train.epochs} | | | |")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,6 +1,6 @@
 """Training speed, loader included: this project's engine, a loop like timm's train.py, and a plain loop, in one run.
 
-    python -m benchmarks.training --shards data/shards --archive data/archive.zip --image-size 64
+    python -m benchmarks.training --image-size 64
 
 - this project: the engine as `dvc repro` runs it, at params.yaml's defaults.
 - one fixed batch: the same engine fed one augmented batch for ever; the rest is loader and augmentation.
@@ -36,27 +36,36 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from coatnet import Params, create_model, load_params
-from coatnet.data import Shards
+from coatnet.data import Shards, write_shards, write_synthetic
 from coatnet.machine.memory import keep_freed_memory
 from coatnet.machine.processes import World
+from coatnet.params import SyntheticParams
 from coatnet.training.engine import Trainer
 
 from .augment import CLASSES, MEAN, MOST_BATCHES, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
-from .models import hardware, peak_memory, seconds
+from .models import hardware, peak_memory, run, seconds
 
 Step = Callable[[], None]
 OTHERS = ("one fixed batch", "plain", "timm")
 
 
+def draw(folder: Path) -> Path:
+    """The built-in data set, as the stages leave their data."""
+    params = SyntheticParams(seed=0, classes=CLASSES, train_per_class=10, test_per_class=1)
+    write_synthetic(params, folder / "archive.zip")
+    write_shards(folder / "archive.zip", folder / "shards")
+    return folder
+
+
 def this_project(args: Namespace, params: Params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
-    trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
+    trainer = Trainer(params, Shards(args.data / "shards"), World(0, 1, device), folder / "progress.pt")
     trainer.start_epoch(0)
     batches = itertools.chain.from_iterable(trainer.epoch_batches(0) for _ in itertools.count())
     return trainer.model, lambda: trainer.train_step(next(batches))
 
 
 def one_fixed_batch(args: Namespace, params: Params, device: torch.device, folder: Path) -> tuple[nn.Module, Step]:
-    trainer = Trainer(params, Shards(args.shards), World(0, 1, device), folder / "progress.pt")
+    trainer = Trainer(params, Shards(args.data / "shards"), World(0, 1, device), folder / "progress.pt")
     trainer.start_epoch(0)
     batch = next(trainer.epoch_batches(0))
     augmented = trainer.augment(batch.images, batch.labels, epoch=0, step=0)
@@ -144,8 +153,7 @@ def profile(step: Step, device: torch.device) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", default="data/shards", help="what the preprocess stage left")
-    parser.add_argument("--archive", default="data/archive.zip", help="a Tiny ImageNet zip, for the other loops")
+    parser.add_argument("--data", help="folder of archive.zip and shards; default: data, or else the built-in data set")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=2, help="of the other loops' DataLoaders")
@@ -157,14 +165,17 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     params = load_params(overrides={"model.image_size": args.image_size, "train.batch_size": args.batch_size})
-    files = jpegs(args.archive, 2000)
     if not args.glibc_defaults:
         keep_freed_memory()
 
     versions = f"torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
     print(f"{hardware(device.type)}; {versions};")
-    print(f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, median of {args.turns} turns\n")
+    print(f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, median of {args.turns} turns;")
     with tempfile.TemporaryDirectory() as folder:
+        drawn = args.data is None and not Path("data/shards").exists()
+        args.data = draw(Path(folder)) if drawn else Path(args.data or "data")
+        files = jpegs(args.data / "archive.zip", 2000)
+        print(f"images of {'the built-in data set, since there is no data/shards' if drawn else args.data}\n")
         make = {
             "this project": lambda: this_project(args, params, device, Path(folder)),
             "one fixed batch": lambda: one_fixed_batch(args, params, device, Path(folder)),
@@ -198,4 +209,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
