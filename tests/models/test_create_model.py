@@ -88,41 +88,6 @@ def test_saved_and_loaded_it_gives_the_same_logits(params, tmp_path):
         assert torch.equal(model(x), again(x))
 
 
-@pytest.mark.parametrize("name", [*OURS, "timm/convnext_atto"])
-def test_compiles_into_one_graph(name, tiny):
-    torch.compiler.reset()
-    params = tiny(**CONFIGURATIONS[name]).model
-    model, x = create_model(params, 7).eval(), images(params)
-    torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(x), model(x))
-    model.train()
-    torch.compile(model, fullgraph=True, backend="eager")(x)
-
-
-def assert_same_compiled(params, **options):
-    """The same logits and gradients."""
-    torch.compiler.reset()
-    torch.manual_seed(0)
-    model = create_model(params, 7).to(memory_format=torch.channels_last)
-    x = images(params).to(memory_format=torch.channels_last)
-    results = []
-    for function in (model, torch.compile(model, fullgraph=True, **options)):
-        logits = function(x)
-        results.append((logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))))
-    for expected, actual in zip(*results, strict=True):
-        torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["table, TCTC", "paper, every option"])
-def test_gradients_go_through_the_graph(name, tiny):
-    assert_same_compiled(tiny(**CONFIGURATIONS[name] | {"model.paper.drop_path": 0.0}).model, backend="aot_eager")
-
-
-@pytest.mark.slow
-def test_compiled_by_inductor_it_gives_the_same_logits_and_gradients(tiny):
-    """One attention stage: the position bias is what a compiler could get wrong."""
-    assert_same_compiled(tiny(**{"model.layout": "T", "model.blocks": [1], "model.dims": [8]}).model)
-
-
 @pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize(("made_for", "size"), [(96, 64), (64, 96)])
 def test_another_image_size_than_the_tables_were_made_for(name, made_for, size, tiny):

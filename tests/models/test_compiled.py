@@ -1,0 +1,183 @@
+"""Compiled is eager: logits and every gradient, against float64.
+
+Inductor's C++ has been wrong for vectors of 256 bits and right without vectors. A model takes it ten to twenty seconds,
+so the combinations are a covering set: both variants at each width of vectors; layouts, kernels and precisions in turn.
+"""
+
+import copy
+import ctypes
+
+import pytest
+import torch
+from torch._inductor import config
+from torch._inductor.async_compile import AsyncCompile
+from torch._inductor.codecache import CppCodeCache
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.utils import fresh_cache
+
+from coatnet import create_model
+from coatnet.models import attention
+from coatnet.models.attention import position_bias
+
+from .test_create_model import CONFIGURATIONS, OURS, images
+
+SIMDLEN = {"scalar": 1, "256 bits": 256, "the machine's own": None}
+
+
+@pytest.fixture(autouse=True)
+def _compile_anew():
+    torch.compiler.reset()
+
+
+@pytest.fixture(scope="module")
+def _nothing_kept():
+    """No code that an earlier run compiled; the header that all of it includes is compiled once."""
+    with fresh_cache():
+        yield
+
+
+@pytest.fixture
+def inductor(_nothing_kept, monkeypatch):
+    """Inductor with a C++ file for each graph, where users have one for each kernel.
+
+    A file takes seconds, however little it holds. The kernels and the flags are the same.
+    """
+    try:
+        get_cpp_compiler()
+    except RuntimeError as error:
+        pytest.skip(f"on a CPU torch.compile needs a C++ compiler: {error}")
+
+    def cpp_pybinding(graph, argtypes, source):
+        sources = vars(graph).setdefault("sources", [])
+        name = f"kernel{len(sources)}"
+        sources.append(source.replace("kernel(", f"{name}(", 1))
+
+        def kernel(*tensors):
+            compiled = getattr(CppCodeCache.load("".join(sources)), name)
+            compiled(*(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors))
+
+        return kernel
+
+    monkeypatch.setattr(AsyncCompile, "cpp_pybinding", cpp_pybinding)
+
+
+def relative_errors(actual, expected):
+    """Of each tensor, ||actual - expected|| / ||expected||; without the denominator where the true gradient is 0."""
+    assert actual.keys() == expected.keys()
+    norms = {name: tensor.norm() for name, tensor in expected.items()}
+    return {
+        name: ((actual[name] - tensor).norm() / (norms[name] if norms[name] > 1e-9 else 1)).item()
+        for name, tensor in expected.items()
+    }
+
+
+def weights(x):
+    """Of a sum whose gradient differs from entry to entry."""
+    return torch.linspace(-1, 1, x.numel(), dtype=torch.float64).view_as(x)
+
+
+def logits_and_gradients(forward, model, x_bchw, dtype):
+    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+        logits = forward(x_bchw)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    gradients = torch.autograd.grad((logits * weights(logits)).sum(), parameters)
+    return {"logits": logits.detach()} | dict(zip(names, gradients, strict=True))
+
+
+def assert_compiled_is_eager(params, dtype=torch.float32, **options):
+    torch.manual_seed(0)
+    model = create_model(params, 7).to(memory_format=torch.channels_last)
+    x_bchw = images(params).to(memory_format=torch.channels_last)
+    double = copy.deepcopy(model).double()
+    expected = logits_and_gradients(double, double, x_bchw.double(), torch.float64)
+    tolerance = 5e-5
+    if dtype == torch.bfloat16:
+        tolerance = 2 * max(relative_errors(logits_and_gradients(model, model, x_bchw, dtype), expected).values())
+        assert tolerance < 0.2
+    compiled = torch.compile(model, **options)
+    errors = relative_errors(logits_and_gradients(compiled, model, x_bchw, dtype), expected)
+    wrong = {name: error for name, error in errors.items() if not error <= tolerance}
+    assert not wrong, f"off by more than {tolerance:.1g}: {wrong}"
+
+
+OTHER_WIDTH = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() == "AVX2",
+    reason="this machine's own vectors are those of 256 bits, tested above",
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "variant", "layout", "kernel", "dtype"),
+    [
+        ("scalar", "table", "CCTT", 3, torch.float32),
+        ("scalar", "paper", "CCCT", 5, torch.bfloat16),
+        ("256 bits", "table", "CCCT", 7, torch.bfloat16),
+        ("256 bits", "paper", "CCTT", 3, torch.float32),
+        pytest.param("the machine's own", "table", "CCTT", 5, torch.bfloat16, marks=OTHER_WIDTH),
+        pytest.param("the machine's own", "paper", "CCCT", 7, torch.float32, marks=OTHER_WIDTH),
+    ],
+)
+def test_compiled_by_inductor_it_is_eager(width, variant, layout, kernel, dtype, tiny, inductor):
+    params = tiny(
+        model__variant=variant,
+        model__layout=layout,
+        model__kernel=kernel,
+        model__strides=[2, 2, 1, 1],
+        model__dims=[8, 12, 12, 24],
+        model__paper__head_dim=4,
+        model__paper__drop_path=0.0,
+        model__paper__pool="max" if dtype == torch.float32 else "avg",
+    ).model
+    with config.patch({"cpp.simdlen": SIMDLEN[width]}):
+        assert_compiled_is_eager(params, dtype, dynamic=False)
+
+
+@pytest.mark.parametrize("width", SIMDLEN)
+def test_position_bias_compiled_by_inductor(width, inductor):
+    """Of tables of their own size, and resized to smaller and larger ones."""
+    tables = [torch.randn(4, 15, 15, requires_grad=True) for _ in range(2)]
+    tables.append(torch.randn(3, 9, 9, requires_grad=True))
+
+    def biases(full, larger, smaller):
+        return position_bias(full, 8, 8), position_bias(larger, 3, 5), position_bias(smaller, 8, 8)
+
+    def run(function, dtype):
+        copies = [table.detach().to(dtype).requires_grad_() for table in tables]
+        outputs = function(*copies)
+        total = sum((output * weights(output)).sum() for output in outputs)
+        return dict(enumerate((*outputs, *torch.autograd.grad(total, copies))))
+
+    with config.patch({"cpp.simdlen": SIMDLEN[width]}):
+        found = run(torch.compile(biases, dynamic=False), torch.float32)
+    errors = relative_errors(found, run(biases, torch.float64))
+    assert max(errors.values()) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("variant", ["table", "paper"])
+def test_a_wrong_gradient_of_the_compiled_model_is_found(variant, dtype, tiny, monkeypatch):
+    def planted(table, height, width):
+        bias = position_bias(table, height, width)
+        return bias + 0.25 * (bias - bias.detach()) if torch.compiler.is_compiling() else bias
+
+    monkeypatch.setattr(attention, "position_bias", planted)
+    params = tiny(
+        model__variant=variant, model__strides=[2, 2, 1, 1], model__paper__drop_path=0.0, model__paper__pool="avg"
+    ).model
+    with pytest.raises(AssertionError, match="position_table"):
+        assert_compiled_is_eager(params, dtype, backend="aot_eager")
+
+
+@pytest.mark.parametrize("name", [*OURS, "timm/convnext_atto"])
+def test_compiles_into_one_graph(name, tiny):
+    params = tiny(**CONFIGURATIONS[name]).model
+    model, x = create_model(params, 7).eval(), images(params)
+    torch.testing.assert_close(torch.compile(model, fullgraph=True, backend="eager")(x), model(x))
+    model.train()
+    torch.compile(model, fullgraph=True, backend="eager")(x)
+
+
+@pytest.mark.parametrize("name", ["table, TCTC", "paper, every option"])
+def test_gradients_go_through_the_graph(name, tiny):
+    params = tiny(**CONFIGURATIONS[name] | {"model.paper.drop_path": 0.0}).model
+    assert_compiled_is_eager(params, fullgraph=True, backend="aot_eager")
