@@ -21,6 +21,7 @@ from coatnet.models.attention import position_bias
 
 from .test_create_model import CONFIGURATIONS, OURS, images
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a compiler may wait long for a busy machine
 SIMDLEN = {"scalar": 1, "256 bits": 256, "the machine's own": None}
 
 
