@@ -91,10 +91,10 @@ def assert_compiled_is_eager(params, dtype=torch.float32, **options):
     x_bchw = images(params).to(memory_format=torch.channels_last)
     double = copy.deepcopy(model).double()
     expected = logits_and_gradients(double, double, x_bchw.double(), torch.float64)
-    tolerance = 5e-5
-    if dtype == torch.bfloat16:
-        tolerance = 2 * max(relative_errors(logits_and_gradients(model, model, x_bchw, dtype), expected).values())
-        assert tolerance < 0.2
+    # Twice what rounding does to the eager model.
+    rounding = max(relative_errors(logits_and_gradients(model, model, x_bchw, dtype), expected).values())
+    tolerance = max(5e-5, 2 * rounding)
+    assert tolerance < (0.2 if dtype == torch.bfloat16 else 1e-3)
     compiled = torch.compile(model, **options)
     errors = relative_errors(logits_and_gradients(compiled, model, x_bchw, dtype), expected)
     wrong = {name: error for name, error in errors.items() if not error <= tolerance}
