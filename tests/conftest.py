@@ -38,8 +38,7 @@ for _name in list(os.environ):
         del os.environ[_name]
 # Small tensors are quicker on one thread, and sums come out in one order; `make test` runs a process on each core.
 torch.set_num_threads(1)
-# Of the processes that tests start, which run in other folders.
-os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 # For repositories of the tests' own.
 GIT = {
     **os.environ,

@@ -6,13 +6,14 @@ import torch
 
 from coatnet.augment.random import draw
 from coatnet.seeds import derive_seed
+from tests.conftest import ROOT
 
 SEED = derive_seed("test", 0, 1, 2)
 
 
 def test_another_process_derives_the_same_seed():
     code = "from coatnet.seeds import derive_seed; print(derive_seed('test', 0, 1, 2))"
-    assert int(subprocess.check_output([sys.executable, "-c", code])) == SEED
+    assert int(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT)) == SEED
 
 
 OTHERS = [

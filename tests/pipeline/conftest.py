@@ -20,8 +20,8 @@ from tests.conftest import GIT, PARAMS, ROOT, TINY
 
 ALL = ["download", "preprocess", "train", "evaluate", "plot"]
 ENVIRONMENT = {
-    # Code is that of the clone, and Python may write its caches beside it, as a user's does.
-    **{key: value for key, value in GIT.items() if key not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")},
+    # Python may write its caches beside the code, as a user's does.
+    **{key: value for key, value in GIT.items() if key != "PYTHONDONTWRITEBYTECODE"},
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
 }
 
@@ -97,7 +97,7 @@ def reproduced(tmp_path_factory) -> Repository:
     if listed.returncode:
         pytest.skip(f"this is no clone: {listed.stderr.strip()}")
     for file in listed.stdout.splitlines():
-        if (ROOT / file).is_file() and not file.startswith(("dvc.lock", "reports/")):
+        if (ROOT / file).exists() and not file.startswith(("dvc.lock", "reports/")):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, folder / file)
     values = TINY | {"plot.dpi": 30, "plot.images": 8}

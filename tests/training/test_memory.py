@@ -6,6 +6,7 @@ import pytest
 from coatnet.errors import UserError
 from coatnet.machine import memory
 from coatnet.training.engine import Trainer
+from tests.conftest import ROOT
 
 FAULTS = """
 import resource, torch
@@ -26,7 +27,7 @@ print(before, faults())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it changes glibc's malloc")
 def test_kept_memory_is_not_asked_for_again():
-    before, after = map(int, subprocess.check_output([sys.executable, "-c", FAULTS]).split())
+    before, after = map(int, subprocess.check_output([sys.executable, "-c", FAULTS], cwd=ROOT).split())
     assert after < before / 100
 
 
