@@ -27,7 +27,7 @@ smoke: setup
 
 # A process a core. For one test alone: python -m pytest tests/test_seeds.py
 test: setup
-	$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --dist loadgroup
+	$(IN_VENV) python -m pytest -n logical --maxprocesses 4 --maxschedchunk 1
 
 # Style, types, and which floor may import which.
 lint: setup

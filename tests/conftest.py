@@ -120,3 +120,4 @@ def pytest_collection_modifyitems(config, items):
     if not torch.cuda.is_available():
         config.hook.pytest_deselected(items=[item for item in items if "gpu" in item.keywords])
         items[:] = [item for item in items if "gpu" not in item.keywords]
+    items.sort(key=lambda item: "slow" not in item.keywords)  # the long ones first, so that all processes end together

@@ -1,8 +1,8 @@
 """Compiled is eager: logits and every gradient, against float64.
 
 Inductor's C++ has been wrong for vectors of 256 bits on two threads, and right on one. A model takes it ten to twenty
-seconds, so the combinations are a covering set: both variants at each width of vectors; layouts, kernels and precisions
-in turn.
+seconds, so the combinations are a covering set: both variants at 256 bits, one at each other width of vectors; layouts,
+kernels and precisions in turn.
 """
 
 import copy
@@ -117,12 +117,10 @@ OTHER_WIDTH = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("width", "variant", "layout", "kernel", "dtype"),
     [
-        ("scalar", "table", "CCTT", 3, torch.float32),
         ("scalar", "paper", "CCCT", 5, torch.bfloat16),
-        ("256 bits", "table", "CCCT", 7, torch.bfloat16),
+        ("256 bits", "table", "CCTT", 7, torch.bfloat16),
         ("256 bits", "paper", "CCTT", 3, torch.float32),
-        pytest.param("the machine's own", "table", "CCTT", 5, torch.bfloat16, marks=OTHER_WIDTH),
-        pytest.param("the machine's own", "paper", "CCCT", 7, torch.float32, marks=OTHER_WIDTH),
+        pytest.param("the machine's own", "table", "CCCT", 5, torch.float32, marks=OTHER_WIDTH),
     ],
 )
 def test_compiled_by_inductor_it_is_eager(width, variant, layout, kernel, dtype, tiny, inductor):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from coatnet import load_params
 from tests.conftest import GIT, PARAMS, ROOT, TINY
@@ -22,7 +23,7 @@ ALL = ["download", "preprocess", "train", "evaluate", "plot"]
 ENVIRONMENT = {
     # Python may write its caches beside the code, as a user's does.
     **{key: value for key, value in GIT.items() if key != "PYTHONDONTWRITEBYTECODE"},
-    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 }
 
 
@@ -42,6 +43,8 @@ class Repository:
 
     def kill_when(self, ready: Callable[[], object], number: int, *command: str) -> subprocess.CompletedProcess:
         """Runs `command` and sends all its processes the signal `number` as soon as `ready()`."""
+        if sys.platform == "win32":
+            pytest.skip("Windows cannot send a signal to a group of processes")
         with tempfile.TemporaryFile("w+") as said:
             child = subprocess.Popen(command, cwd=self.folder, env=ENVIRONMENT, stdout=said, start_new_session=True)
             try:
@@ -87,9 +90,33 @@ class Repository:
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory) -> Repository:
-    """A repository after its first `dvc repro`; not to be changed."""
-    folder = tmp_path_factory.mktemp("reproduced") / "repository"
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Repository]:
+    """`once(name, make)`: the repository that `make(folder)` makes; of pytest-xdist's processes the first one calls it.
+
+    It is not to be changed.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all processes
+
+    def repository(name: str, make: Callable[[Path], object]) -> Repository:
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / name).exists():
+                unfinished = tmp_path_factory.mktemp(name) / "repository"
+                make(unfinished)
+                unfinished.rename(folder / name)
+        return Repository(folder / name)
+
+    return repository
+
+
+@pytest.fixture(scope="session")
+def reproduced(once) -> Repository:
+    """A repository after its first `dvc repro`."""
+    return once("reproduced", _reproduce)
+
+
+def _reproduce(folder: Path) -> None:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True,
@@ -97,7 +124,7 @@ def reproduced(tmp_path_factory) -> Repository:
     if listed.returncode:
         pytest.skip(f"this is no clone: {listed.stderr.strip()}")
     for file in listed.stdout.splitlines():
-        if (ROOT / file).exists() and not file.startswith(("dvc.lock", "reports/")):
+        if (ROOT / file).is_file() and not file.startswith(("dvc.lock", "reports/")):
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, folder / file)
     values = TINY | {"plot.dpi": 30, "plot.images": 8}
@@ -108,7 +135,6 @@ def reproduced(tmp_path_factory) -> Repository:
     repository.commit("code")
     assert repository.stages_run("repro") == ALL
     repository.commit("first run")
-    return repository
 
 
 @pytest.fixture

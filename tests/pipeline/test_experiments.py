@@ -10,16 +10,18 @@ import pytest
 
 from .conftest import Repository
 
-# One process for all of these: what they share takes longest.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiments")]
+pytestmark = pytest.mark.slow
 # As in README.md: accuracy, size, speed and time.
 COLUMNS = "^(Experiment|top1|top5|gap|parameters|images_per_second|minutes)$"
 
 
-@pytest.fixture(scope="module")
-def swept(reproduced, tmp_path_factory) -> Repository:
-    """After a queue of three experiments, two of them from one sweep; not to be changed."""
-    repository = reproduced.copy(tmp_path_factory.mktemp("swept") / "repository")
+@pytest.fixture(scope="session")
+def swept(once, reproduced) -> Repository:
+    """After a queue of three experiments, two of them from one sweep."""
+    return once("swept", lambda folder: _sweep(reproduced.copy(folder)))
+
+
+def _sweep(repository: Repository) -> None:
     queued = repository.dvc("exp", "run", "--queue", "-S", "model.layout=CCTT,CCCT").stdout
     assert queued.count("Queueing experiment") + queued.count("Queued experiment") >= 2
     repository.dvc("exp", "run", "--queue", "--name", "mirrored", "-S", "evaluate.flip=true")
@@ -32,7 +34,6 @@ def swept(reproduced, tmp_path_factory) -> Repository:
             time.sleep(0.5)
         while (status := repository.dvc("queue", "status").stdout).count("Success") < 3:
             assert time.monotonic() < deadline, status
-        return repository
     finally:
         repository.dvc("queue", "stop")
 

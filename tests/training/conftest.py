@@ -1,11 +1,16 @@
 """One small data set for all of these tests, and runs on it."""
 
+import sys
+
 import pytest
 import torch
 
 from coatnet.data import Shards, write_shards, write_synthetic
 from coatnet.machine.processes import World
 from coatnet.training.engine import Trainer
+
+if sys.platform == "win32":
+    collect_ignore = ["test_long_runs.py", "test_processes.py"]  # they fork and kill, as only Unix can
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def exit_code(function, *args, **kwargs) -> int:
 @pytest.mark.timeout(900)  # 23 runs on a machine that may be busy
 def test_twenty_kills_change_nothing(tiny, folder):
     small = {"model__layout": "CT", "model__blocks": [1, 1], "model__dims": [8, 16], "model__image_size": 32}
-    params = tiny(**{**ALL_ON, **small, "train__epochs": 8, "train__image_size": [[0, 16], [5, 32]]})
+    params = tiny(**{**ALL_ON, **small, "train__epochs": 4, "train__image_size": [[0, 16], [3, 32]]})
     assert exit_code(workers.train_alone, params, folder, "warm-up") == 0
     (folder / "progress").unlink()
     start = time.monotonic()
