@@ -15,7 +15,7 @@ from torch import Tensor
 
 from coatnet.models.attention import attention_fused, attention_reference, position_bias
 
-from .models import hardware, peak_memory, seconds
+from .models import hardware, peak_memory, seconds, spread
 
 SHAPES = {784: (28, 12, 16), 196: (14, 12, 32)}  # tokens: side of the feature map, heads, channels a head
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -66,7 +66,8 @@ def main() -> None:
     args = parser.parse_args()
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     print(f"{hardware(device)}; torch {torch.__version__}, Python {platform.python_version()};")
-    print(f"batch {args.batch_size}, {dtype}, forward and backward\n")
+    print(f"batch {args.batch_size}, {dtype}, forward and backward;")
+    print(f"medians of {args.steps} steps, in brackets the extremes\n")
     print("| tokens | attention | ms | memory, MiB | largest error |")
     print("|---:|---|---:|---:|---:|")
     for tokens, (side, *_) in SHAPES.items():
@@ -75,8 +76,8 @@ def main() -> None:
             step = functools.partial(forward_backward, attention, inputs(tokens, args.batch_size, device, dtype), side)
             seconds(step, 3, device)
             memory = peak_memory(step, device)
-            milliseconds = 1000 * seconds(step, args.steps, device)
-            print(f"| {tokens} | {name} | {milliseconds:.1f} | {memory:,.0f} | {error:.0e} |", flush=True)
+            milliseconds = spread([1000 * seconds(step, 1, device) for _ in range(args.steps)], 1)
+            print(f"| {tokens} | {name} | {milliseconds} | {memory:,.0f} | {error:.0e} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import kornia
 import kornia.augmentation as K
 import torch
 import torchvision
@@ -36,7 +37,7 @@ from coatnet.augment import BatchAugment
 from coatnet.data.archive import Archive
 from coatnet.machine.memory import keep_freed_memory
 
-from .models import run
+from .models import hardware, run, spread
 
 CLASSES, MEAN, STD = 200, (0.480, 0.448, 0.398), (0.277, 0.269, 0.282)
 MOST_BATCHES = 10_000  # of a DataLoader: more than any benchmark takes
@@ -186,9 +187,10 @@ def main() -> None:
     files = jpegs(args.archive, 2000)
     images = torch.stack([decode_jpeg(file, ImageReadMode.RGB) for file in files])
 
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{name}; {args.workers} workers; batch {args.batch_size}; {(args.archive and 'real') or 'made-up'} images;")
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}\n")
+    print(f"{hardware(device.type)}; torch {torch.__version__}, torchvision {torchvision.__version__},")
+    print(f"kornia {kornia.__version__}, Python {platform.python_version()};")
+    print(f"batch {args.batch_size}, {args.workers} workers, {(args.archive and 'real') or 'made-up'} images;")
+    print(f"medians of {args.turns} turns of {args.seconds:g} s, in brackets the extremes\n")
     bandwidth = copy_bytes_per_second(device) if device.type == "cuda" else None
     columns = ["output", "augmentation", "images/s", "of Pillow's", "of tensors'"]
     columns += ["GB/s", "of a copy's"] if bandwidth else []
@@ -207,8 +209,8 @@ def main() -> None:
                 speeds[label].append(images_per_second(make(source, size, args, device), args.seconds, device))
         for label, turns in speeds.items():
             speed = statistics.median(turns)
-            ratios = (statistics.median(map(operator.truediv, turns, speeds[baseline])) for baseline in baselines)
-            row = f"| {size} px | {label} | {speed:,.0f} | {' | '.join(f'{ratio:.1f}' for ratio in ratios)} |"
+            ratios = (spread(map(operator.truediv, turns, speeds[baseline]), 1) for baseline in baselines)
+            row = f"| {size} px | {label} | {speed:,.0f} | {' | '.join(ratios)} |"
             if bandwidth:  # the least that must move: the source read once, the output written once
                 moved = speed * (images[0].numel() + 3 * size**2 * 4)
                 row += f" {moved / 1e9:,.0f} | {moved / bandwidth:.1%} |"

@@ -11,7 +11,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import timm
@@ -44,6 +44,13 @@ def training_step(
         optimizer.step()
 
     return step
+
+
+def spread(values: Iterable[float], digits: int = 2) -> str:
+    """The median and, in brackets, the least and the greatest."""
+    turns = list(values)
+    median, least, greatest = (f"{f(turns):,.{digits}f}" for f in (statistics.median, min, max))
+    return f"{median} ({least} to {greatest})"
 
 
 def seconds(step: Callable[[], object], steps: int, device: str) -> float:
@@ -88,9 +95,9 @@ def compare(name: str, options: argparse.Namespace, device: str) -> str:
         memory.append(peak_memory(steps[-1], device))
     times = [[seconds(step, 1 if device == "cpu" else 10, device) for step in steps] for _ in range(options.steps)]
     speed = [options.batch_size / statistics.median(column) for column in zip(*times, strict=True)]
-    ratio = statistics.median(theirs / ours for ours, theirs in times)
+    ratio = spread(theirs / ours for ours, theirs in times)
     cells = (f"{a} | {b:.1f} | {c:,.1f} | {d:,.0f}" for a, b, c, d in zip(models, counts, speed, memory, strict=True))
-    return f"| {' | '.join(cells)} | {ratio:.2f} |"
+    return f"| {' | '.join(cells)} | {ratio} |"
 
 
 def run(main: Callable[[], None]) -> None:
@@ -131,7 +138,7 @@ def main() -> None:
     )
     print(
         f"batch {options.batch_size}, {options.image_size} px, {'bf16' if device == 'cuda' else 'float32'}, "
-        f"{'compiled' if options.compile else 'eager'}; median of {options.steps} turns\n"
+        f"{'compiled' if options.compile else 'eager'}; medians of {options.steps} turns, in brackets the extremes\n"
     )
     model = "parameters (M) | images/s | memory (MiB)"
     print(f"| ours | {model} | timm's | {model} | speed, ours / timm's |")

@@ -43,7 +43,7 @@ from coatnet.params import SyntheticParams
 from coatnet.training.engine import Trainer
 
 from .augment import CLASSES, MEAN, MOST_BATCHES, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
-from .models import hardware, peak_memory, run, seconds
+from .models import hardware, peak_memory, run, seconds, spread
 
 Step = Callable[[], None]
 OTHERS = ("one fixed batch", "plain", "timm")
@@ -170,7 +170,10 @@ def main() -> None:
 
     versions = f"torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
     print(f"{hardware(device.type)}; {versions};")
-    print(f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, median of {args.turns} turns;")
+    print(
+        f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, "
+        f"medians of {args.turns} turns of {args.steps} steps, in brackets the extremes;"
+    )
     with tempfile.TemporaryDirectory() as folder:
         drawn = args.data is None and not Path("data/shards").exists()
         args.data = draw(Path(folder)) if drawn else Path(args.data or "data")
@@ -197,11 +200,11 @@ def main() -> None:
         print("|---|---:|---:|---:|---:|---:|---:|---:|")
         for name, (model, _) in loops.items():
             speed = args.batch_size / statistics.median(times[name])
-            ratio = statistics.median(b / a for a, b in zip(times["this project"], times[name], strict=True))
+            ratio = spread(b / a for a, b in zip(times["this project"], times[name], strict=True))
             width = 2 if device.type == "cuda" and name != "plain" else 4
             flops, moved = flops_and_bytes(model, args.image_size, width)
             print(
-                f"| {name} | {speed:,.0f} | {ratio:.2f} | {memory[name]:,.0f} | {speed * flops / 1e12:.2f} | "
+                f"| {name} | {speed:,.0f} | {ratio} | {memory[name]:,.0f} | {speed * flops / 1e12:.2f} | "
                 f"{speed * flops / arithmetic:.1%} | {speed * moved / 1e9:,.0f} | {speed * moved / bandwidth:.1%} |"
             )
         if args.profile:
