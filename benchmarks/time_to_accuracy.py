@@ -35,6 +35,8 @@ def main() -> None:
     print("| top-1 | passed after epoch | with top-1 | training, s | start-up, s |\n|---:|---:|---:|---:|---:|")
 
     def tell(trainer: Trainer) -> None:
+        if not trainer.history:
+            return
         top1, clock = trainer.history[-1]["eval_top1"], trainer.display.clock()
         while missing and top1 >= missing[0]:
             print(

@@ -1,4 +1,7 @@
-"""Trains the model; leaves the checkpoint, `reports/history.csv` and `reports/train.json`."""
+"""Trains the model; leaves the checkpoint, `reports/history.csv` and `reports/train.json`.
+
+`reports/history.csv` grows while it trains. The environment's COATNET_LOG chooses a logger beside it.
+"""
 
 import pandas as pd
 import torch
@@ -7,26 +10,40 @@ from coatnet import Params
 from coatnet.data import Shards
 from coatnet.machine.devices import device_name
 from coatnet.machine.files import write_csv, write_json
+from coatnet.machine.loggers import check_log, open_log
 from coatnet.machine.processes import join_world, launch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 
 from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run
 
+HISTORY = REPORTS / "history.csv"
+
 
 def main(params: Params) -> None:
+    check_log()
     launch(worker, params, processes=params.train.processes)
 
 
 def worker(params: Params) -> None:
     """Runs in each process; the first one writes."""
     shards, world = Shards(SHARDS), join_world()
-    trained = Trainer(params, shards, world, PROGRESS).run()
+    trainer = Trainer(params, shards, world, PROGRESS)
     if not world.is_main:
+        trainer.run()
         return
+    with open_log(params, trainer.progress.stamp[:12]) as log:
+
+        def on_history(trainer: Trainer) -> None:
+            if trainer.history:
+                write_csv(HISTORY, pd.DataFrame(trainer.history))
+            else:
+                HISTORY.unlink(missing_ok=True)  # another run's
+            log(trainer.history)
+
+        trained = trainer.run(on_history)
     values = params.model_dump(mode="json")
     save_checkpoint(CHECKPOINT, Checkpoint(trained.model, values, shards.classes, shards.mean, shards.std))
-    write_csv(REPORTS / "history.csv", pd.DataFrame(trained.history))
     write_json(
         REPORTS / "train.json",
         {

@@ -7,9 +7,9 @@ import argparse
 import sys
 
 from ..errors import UserError
-from . import presets, study, summary
+from . import presets, study, summary, watch
 
-COMMANDS = {"summary": summary, "preset": presets, "study": study}
+COMMANDS = {"watch": watch, "summary": summary, "preset": presets, "study": study}
 
 
 def main(arguments: list[str] | None = None) -> None:

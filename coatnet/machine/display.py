@@ -4,24 +4,28 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from ..errors import UserError
 from ..params import Params
 from .devices import device_name
 from .processes import World
+from .status import Status
 
 DAY = 24 * 3600  # seconds
+TELL = 2  # seconds between two writings of the status
 SLOW_START = 45  # seconds of a first step after which a day's work is foreseen, within the first minute
 
 
 class Display:
     """Progress and clock of a run. The clock leaves out the first step (start-up) and the curve's evaluations."""
 
-    def __init__(self, params: Params, steps: int, world: World):
-        self.params, self.steps, self.world = params, steps, world
+    def __init__(self, params: Params, steps: int, world: World, status: Path):
+        self.params, self.steps, self.world, self.status = params, steps, world, status
         self.batch = params.train.batch_size
         self.total = params.train.epochs * steps * self.batch  # images
         self.done = 0  # images, those of an earlier process included
@@ -32,6 +36,7 @@ class Display:
 
     def start(self, why_not_resumed: str) -> None:
         self.started = self.mark = time.perf_counter()
+        self.told = self.started - TELL
         self.first = True
         self.say(
             f"Training {self.params.model.name} on {_name(self.world.device)}"
@@ -73,6 +78,9 @@ class Display:
         self.bar.set_postfix_str(f"loss {loss:.3f}, top-1 {top1:.1f}%", refresh=False)
         self.bar.update(self.unshown)
         self.unshown, self.mark = 0, now
+        if self.world.is_main and now - self.told >= TELL:
+            self.told = now
+            self._tell(loss, top1)
         if not self.warned and now - self.started >= 5 and self.rate():
             self._warn(self.rate())
 
@@ -83,8 +91,7 @@ class Display:
         self.mark = time.perf_counter()
 
     def epoch_done(self, row: dict[str, float]) -> None:
-        rate = self.rate()
-        left = (self.total - self.done) / rate if rate else 0
+        rate, left = self.rate(), self.seconds_left()
         curve = f", evaluated: loss {row['eval_loss']:.3f}, top-1 {row['eval_top1']:.2f}%" if "eval_loss" in row else ""
         self.say(
             f"epoch {row['epoch']:.0f}/{self.params.train.epochs}: loss {row['train_loss']:.3f}, "
@@ -101,6 +108,8 @@ class Display:
         if self.slow_start:
             self.slow_start.cancel()
         self.bar.close()
+        if self.world.is_main:
+            self.status.unlink(missing_ok=True)
 
     def say(self, line: str) -> None:
         if line and self.world.is_main:
@@ -110,6 +119,11 @@ class Display:
     def rate(self) -> float:
         """Training images a second, over all processes; 0 before the second step."""
         return self.timed_images / self.timed_seconds if self.timed_seconds else 0.0
+
+    def seconds_left(self) -> float:
+        """Of training at this rate; 0 before the second step."""
+        rate = self.rate()
+        return (self.total - self.done) / rate if rate else 0.0
 
     def clock(self) -> dict[str, float]:
         """What `resume` takes up."""
@@ -128,6 +142,22 @@ class Display:
             "minutes": clock["seconds"] / 60,
             "startup_seconds": clock["startup_seconds"],
         }
+
+    def _tell(self, loss: float, top1: float) -> None:
+        """Writes the status; a disk that is full must not end the run here."""
+        status = Status(
+            folder=str(Path.cwd()),
+            epochs=self.params.train.epochs,
+            done=self.done,
+            total=self.total,
+            images_per_second=self.rate(),
+            seconds_left=self.seconds_left(),
+            loss=loss,
+            top1=top1,
+            split="holdout" if self.params.data.holdout else "test",
+        )
+        with suppress(UserError):
+            status.write(self.status)
 
     def _slow_start(self) -> None:
         """Called while the first step is still under way, so its end is no news for some minutes more."""

@@ -84,13 +84,13 @@ class Trainer:
         self.augment = BatchAugment.of(params, shards, image_size(train, 0, params.model.image_size))
         self.meter = Meter(device)
         self.history: list[dict[str, float]] = []
-        self.display = Display(params, self.steps, world)
+        self.display = Display(params, self.steps, world, progress_file.with_suffix(".json"))
 
-    def run(self, after_epoch: Callable[["Trainer"], object] = lambda trainer: None) -> Trained:
+    def run(self, on_history: Callable[["Trainer"], object] = lambda trainer: None) -> Trained:
         """Trains from the start, or from the progress file of the same run, to the last epoch.
 
         Args:
-            after_epoch: called with this trainer once an epoch's row is in `history`.
+            on_history: called with this trainer before the first step, and once an epoch's row is in `history`.
 
         Raises:
             UserError: the loss is not finite, the memory does not hold the batch, or the disk not the progress.
@@ -98,6 +98,7 @@ class Trainer:
         """
         train = self.params.train
         first_epoch, first_step = self._resume()
+        on_history(self)
         if self.world.device.type == "cpu":
             check_batch(self.model, self.params, self.world, self.display.days_advice)
         with deferred_signals() as stop:
@@ -116,7 +117,7 @@ class Trainer:
                         raise SystemExit(128 + stop[0])
                 first_step = 0
                 self.end_epoch(epoch)
-                after_epoch(self)
+                on_history(self)
                 self._save(epoch + 1, 0)
         self.display.close()
         return Trained(self.averaged, self.history, **self.display.summary())

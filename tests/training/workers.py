@@ -134,7 +134,9 @@ def watch_memory(params: Params, folder: Path) -> None:
     """Writes the peak memory in KiB after each epoch, a line each."""
     torch.set_num_threads(1)
 
-    def note(_: Trainer) -> None:
+    def note(trainer: Trainer) -> None:
+        if not trainer.history:
+            return
         with open(folder / "memory", "a") as file:
             file.write(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
 
