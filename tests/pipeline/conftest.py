@@ -133,6 +133,7 @@ def _reproduce(folder: Path) -> None:
     repository = Repository(folder)
     repository.run("git", "init", "--quiet")
     repository.commit("code")
+    repository.dvc("pull", "--recursive", "released")  # as `make setup` does
     assert repository.stages_run("repro") == ALL
     repository.commit("first run")
 

@@ -1,6 +1,5 @@
 """Whole runs in processes of their own: killed again and again, and watched for leaks."""
 
-import time
 from collections import Counter
 
 import pytest
@@ -21,19 +20,15 @@ def exit_code(function, *args, **kwargs) -> int:
     return process.exitcode
 
 
-@pytest.mark.timeout(900)  # 23 runs on a machine that may be busy
+@pytest.mark.timeout(900)  # 22 runs on a machine that may be busy
 def test_twenty_kills_change_nothing(tiny, folder):
     small = {"model__layout": "CT", "model__blocks": [1, 1], "model__dims": [8, 16], "model__image_size": 32}
     params = tiny(**{**ALL_ON, **small, "train__epochs": 4, "train__image_size": [[0, 16], [3, 32]]})
-    assert exit_code(workers.train_alone, params, folder, "warm-up") == 0
-    (folder / "progress").unlink()
-    start = time.monotonic()
     assert exit_code(workers.train_alone, params, folder, "unbroken") == 0
-    seconds = time.monotonic() - start
     (folder / "progress").unlink()
     ends = Counter()
     for number, kind in enumerate(["SIGKILL", "saving", "SIGTERM", "SIGKILL"] * 5):
-        chance = {"kill": kind, "seed": number, "longest": 0.8 * seconds}
+        chance = {"kill": kind, "seed": number, "steps": 9}  # of 6 an epoch
         code = exit_code(workers.train_alone, params, folder, f"killed-{number}", **chance)
         ends[kind, code] += 1
         if code == 0:  # this one outran its kill: all it went through is in its checkpoint

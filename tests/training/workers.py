@@ -95,11 +95,11 @@ def waiting(folder: Path) -> None:
 
 
 def train_alone(
-    params: Params, folder: Path, checkpoint: str, *, kill: str | None = None, seed: int = 0, longest: float = 0
+    params: Params, folder: Path, checkpoint: str, *, kill: str | None = None, seed: int = 0, steps: int = 0
 ) -> None:
     """Trains to the end and saves a checkpoint, unless it kills itself before, at a moment drawn by `seed`.
 
-    `kill` is "saving" (in the middle of writing progress), "SIGKILL" or "SIGTERM" (before `longest` seconds), or None.
+    `kill` is "saving" (in the middle of writing progress), "SIGKILL" or "SIGTERM" (after at most `steps` steps), or None.
     What it prints is added to `folder / "said"`.
     """
     torch.set_num_threads(1)
@@ -118,12 +118,20 @@ def train_alone(
 
         progress.torch.save = cut_off
     elif kill:
+        step, left = Trainer.train_step, drawn.randint(0, steps)
 
-        def at_any_time() -> None:
-            time.sleep(drawn.uniform(0.1, 1) * longest)
+        def at_any_moment() -> None:
+            time.sleep(drawn.uniform(0, 0.05))
             os.kill(os.getpid(), signal.Signals[kill])
 
-        threading.Thread(target=at_any_time, daemon=True).start()
+        def counted(trainer: Trainer, batch: Batch) -> None:
+            nonlocal left
+            if left == 0:
+                threading.Thread(target=at_any_moment, daemon=True).start()
+            left -= 1
+            step(trainer, batch)
+
+        Trainer.train_step = counted
     shards = Shards(folder / "shards")
     trained = Trainer(params, shards, World(0, 1, torch.device("cpu")), folder / "progress").run()
     whole = Checkpoint(trained.model, params.model_dump(mode="json"), shards.classes, shards.mean, shards.std)
