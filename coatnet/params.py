@@ -80,6 +80,7 @@ class PaperParams(Section):
 
 class ModelParams(Section):
     name: Annotated[str, _matching(r"coatnet|timm/[\w.]+", "coatnet, or timm/NAME for one of timm's models")]
+    pretrained: bool
     variant: Literal["table", "paper"]
     image_size: Pixels
     layout: Annotated[str, _matching("[CT]+", "a letter a stage, C for convolution or T for attention, such as CCTT")]
@@ -118,6 +119,10 @@ class ModelParams(Section):
                     "give one entry a stage"
                 )
         self.check_image_size(self.image_size)
+        if self.pretrained and self.name == "coatnet":
+            raise ValueError(
+                "model.pretrained=true is for timm's models: a CoAtNet starts from the checkpoint that train.init names"
+            )
         divisor, name = {
             "table": (self.table.heads, "model.table.heads"),
             "paper": (self.paper.head_dim, "model.paper.head_dim"),
@@ -183,6 +188,7 @@ class AugmentParams(Section):
 
 
 class TrainParams(Section):
+    init: str | None
     epochs: Positive
     batch_size: Positive
     accumulation: Positive
@@ -260,6 +266,8 @@ class Params(Section):
                 )
         if self.evaluate.image_size:
             self.model.check_image_size(self.evaluate.image_size, "evaluate.image_size")
+        if self.train.init and self.model.pretrained:
+            raise ValueError("train.init and model.pretrained=true both give the first weights: take one of them")
         return self
 
 

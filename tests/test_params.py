@@ -31,6 +31,8 @@ def load(**overrides):
         ("evaluate.image_size", 100, "evaluate.image_size=100 is not divisible by the model's total stride 32; try 96"),
         ("model.dims", [96, 192, 190, 384], "attention width 190 is not divisible by model.table.heads=12"),
         ("model.name", "convnext_atto", "expected coatnet, or timm/NAME"),
+        ("model.pretrained", True, "is for timm's models: a CoAtNet starts from the checkpoint that train.init names"),
+        ("train.init", False, "train.init=False is not valid: expected a valid string"),
         ("train.batch_size", "128", "train.batch_size='128' is not valid: expected a valid integer"),
         ("train.batch_size", 0, "train.batch_size=0 is not valid: expected greater than or equal to 1"),
         ("train.epochs", True, "train.epochs=True is not valid"),

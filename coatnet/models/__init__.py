@@ -5,33 +5,44 @@ from collections.abc import Iterable
 from torch import nn
 
 from ..params import ModelParams
+from .attention import position_tables, resize_table
 from .paper import PaperCoAtNet
 from .peers import check_peer_name, create_peer, try_image_size
 from .table import TableCoAtNet
 
-__all__ = ["check_image_sizes", "check_name", "create_model"]
+__all__ = ["check_image_sizes", "check_name", "create_model", "head_tensors", "position_tables", "resize_table"]
 
 
-def create_model(params: ModelParams, num_classes: int = 200) -> nn.Module:
-    """A freshly initialised classifier.
+def create_model(params: ModelParams, num_classes: int = 200, *, pretrained: bool = False) -> nn.Module:
+    """A classifier, freshly initialised unless `pretrained`, whatever `params.pretrained` says.
 
     It takes float images b x 3 x h x w, best in the channels_last format, and returns logits b x `num_classes`.
     CoAtNet takes any h = w that the strides divide; its position tables are made for `params.image_size`.
     `no_weight_decay()`, where the model has it, names parameters to exempt beside norms and biases.
 
+    Args:
+        pretrained: take timm's weights for `params.name`; the head is new if they are of another number of classes.
+
     Raises:
-        UserError: timm has no such model, or not for this image size.
+        UserError: timm has no such model, or not for this image size, or its weights are not at hand.
     """
     if params.name != "coatnet":
-        return create_peer(params.name.removeprefix("timm/"), params.image_size, num_classes)
+        return create_peer(params.name.removeprefix("timm/"), params.image_size, num_classes, pretrained)
     variant = {"table": TableCoAtNet, "paper": PaperCoAtNet}[params.variant]
     return variant(params, num_classes)
 
 
 def check_name(params: ModelParams) -> None:
-    """Raises `UserError`, with the nearest name, where timm has no such model."""
+    """Raises `UserError`, with the nearest name, where timm has no such model, or no weights that are asked for."""
     if params.name != "coatnet":
-        check_peer_name(params.name.removeprefix("timm/"))
+        check_peer_name(params.name.removeprefix("timm/"), params.pretrained)
+
+
+def head_tensors(model: nn.Module) -> set[str]:
+    """The names of the head's tensors in `model.state_dict()`: those that are of classes, not of images."""
+    layers = getattr(model, "default_cfg", {"classifier": "head"})["classifier"] or ()  # timm names its models' own
+    prefixes = tuple(f"{layer}." for layer in ([layers] if isinstance(layers, str) else layers))
+    return {name for name in model.state_dict() if name.startswith(prefixes)}
 
 
 def check_image_sizes(model: nn.Module, params: ModelParams, sizes: Iterable[int]) -> None:

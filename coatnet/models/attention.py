@@ -12,7 +12,7 @@ def position_bias(table: Tensor, height: int, width: int) -> Tensor:
     """The bias of every pair of tokens of a feature map, from one table of relative positions.
 
     `bias[k, i, j] = table[k, y_i - y_j + height - 1, x_i - x_j + width - 1]`. A table made for another size is first
-    resized bilinearly (appendix A.1 does so for fine-tuning), so that gradients reach the table at any size.
+    resized, so that gradients reach the table at any size.
 
     It is built from slices, whose backward adds them up in a fixed order. Indexing would scatter its gradient, which on
     a GPU adds in no fixed order. `Tensor.unfold` is shorter, but Inductor compiles its backward wrongly for a
@@ -24,14 +24,16 @@ def position_bias(table: Tensor, height: int, width: int) -> Tensor:
     Returns:
         heads x n x n, with n = height * width; in the table's dtype.
     """
-    size = (2 * height - 1, 2 * width - 1)
-    if table.shape[1:] != size:
-        table = F.interpolate(table[None], size, mode="bilinear")[0]
-    reversed_kyx = table.flip(1, 2)
+    reversed_kyx = resize_table(table, (2 * height - 1, 2 * width - 1)).flip(1, 2)
     # Heads, x_i, every offset in y, x_j: row x_i of the bias is a window on the reversed table, and so is row y_i.
     along_x = torch.stack([reversed_kyx[:, :, width - 1 - x : 2 * width - 1 - x] for x in range(width)], 1)
     both = torch.stack([along_x[:, :, height - 1 - y : 2 * height - 1 - y] for y in range(height)], 1)
     return both.view(-1, height * width, height * width)
+
+
+def resize_table(table: Tensor, size: tuple[int, ...]) -> Tensor:
+    """A position table, heads x height x width, at another height and width: bilinearly, as in appendix A.1."""
+    return table if table.shape[1:] == size else F.interpolate(table[None], size, mode="bilinear")[0]
 
 
 def attention_reference(q_bknd: Tensor, k_bknd: Tensor, v_bknd: Tensor, bias_knn: Tensor) -> Tensor:

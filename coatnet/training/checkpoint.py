@@ -26,7 +26,11 @@ class Checkpoint:
 
     @property
     def model_params(self) -> ModelParams:
-        return ModelParams.model_validate(self.params["model"])
+        return _model_params(self.params)
+
+
+def _model_params(params: dict[str, Any]) -> ModelParams:
+    return ModelParams.model_validate({"pretrained": False, **params["model"]})  # older files lack it
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -58,7 +62,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             facts = json.loads((file.metadata() or {})["coatnet"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
         params, classes = facts["params"], [(wnid, name) for wnid, name in facts["classes"]]
-        model = create_model(ModelParams.model_validate(params["model"]), num_classes=len(classes))
+        model = create_model(_model_params(params), num_classes=len(classes))
         model.load_state_dict(state)
         return Checkpoint(model.eval(), params, classes, tuple(facts["mean"]), tuple(facts["std"]))
     except FileNotFoundError:

@@ -19,11 +19,11 @@ from ..machine.display import Display
 from ..machine.memory import check_batch, is_out_of_memory, smaller_parts
 from ..machine.processes import World
 from ..machine.signals import deferred_signals
-from ..models import check_image_sizes, create_model
 from ..params import Params
 from ..seeds import derive_seed
 from .batch import Batch, check_parts
 from .curve import Curve
+from .init import initial_model
 from .kernels import autocast_dtype, configure_kernels, parallel_and_compiled
 from .meter import Meter
 from .optim import Ema, adamw
@@ -55,7 +55,8 @@ class Trainer:
         history: a row for each epoch so far.
 
     Raises:
-        UserError: the batch cannot be cut into the parts or processes asked for, or holds more images than there are.
+        UserError: the batch cannot be cut into the parts or processes asked for, or holds more images than there are,
+            or the weights to start from are not there or do not fit.
     """
 
     def __init__(self, params: Params, shards: Shards, world: World, progress_file: Path):
@@ -74,9 +75,7 @@ class Trainer:
         if train.evaluate_every:
             self.curve = Curve(params, shards, world)
 
-        torch.manual_seed(params.seed)
-        model = create_model(params.model, shards.num_classes)
-        check_image_sizes(model, params.model, train.image_sizes)
+        model = initial_model(params, shards, world)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its types
         self.optimizer = adamw(self.model, train)
         self.ema = Ema(self.model, train.ema) if train.ema else None

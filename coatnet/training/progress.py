@@ -11,6 +11,7 @@ from ..data import Shards
 from ..machine.files import atomic_write
 from ..machine.processes import World
 from ..params import Params
+from .init import init_digest
 
 # The code that can change a weight: the train stage's deps in dvc.yaml.
 DECIDING = [
@@ -25,11 +26,16 @@ DECIDING = [
 
 
 def fingerprint(params: Params, shards: Shards) -> str:
-    """One digest of all that the weights depend on: parameters, data, and the code of the floors that decide them."""
+    """One digest of all that the weights depend on: parameters, data, the checkpoint to start from, and the code.
+
+    Raises:
+        UserError: `train.init` cannot be read.
+    """
     used = params.model_dump(mode="json", include={"seed", "model", "augment", "train"})
     used["holdout"] = params.data.holdout
     data = [shards.digest("train"), shards.digest("test")]
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
+    digest.update(init_digest(params.train.init).encode())
     library = Path(__file__).parents[1]
     for file in sorted(file for pattern in DECIDING for file in library.glob(pattern)):
         digest.update(file.read_bytes())

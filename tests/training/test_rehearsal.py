@@ -38,7 +38,7 @@ from coatnet.machine.processes import World
 from coatnet.models import create_model
 from coatnet.models.attention import attention_reference
 from coatnet.params import read_yaml
-from coatnet.training import engine
+from coatnet.training import engine, init
 from coatnet.training.evaluation import predict
 from coatnet.training.meter import NEVER
 from coatnet.training.progress import Progress
@@ -146,7 +146,7 @@ class FakeShards:
         return ""
 
 
-def _fake_model(params, num_classes, device="cpu") -> nn.Module:
+def _fake_model(params, num_classes, device="cpu", pretrained=False) -> nn.Module:
     """Made without values or memory."""
     with _disable_current_modes(), torch.device("meta"):
         model = create_model(params, num_classes)
@@ -247,7 +247,7 @@ def rehearse(fake_device, watch, monkeypatch, tmp_path):
 
     def run(params, steps=1, state=None):
         saved, types = [], set()
-        monkeypatch.setattr(engine, "create_model", _fake_model)
+        monkeypatch.setattr(init, "create_model", _fake_model)
         monkeypatch.setattr(engine, "BatchAugment", SimpleNamespace(of=fake_augment))
         monkeypatch.setattr(Progress, "load", lambda self: (state, ""))
         monkeypatch.setattr(Progress, "save", lambda self, state: saved.append(state))

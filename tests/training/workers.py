@@ -20,7 +20,7 @@ from coatnet import Params, UserError
 from coatnet.data import Shards
 from coatnet.machine import processes
 from coatnet.machine.processes import World, join_world
-from coatnet.training import curve, engine, progress
+from coatnet.training import curve, engine, init, progress
 from coatnet.training.batch import Batch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
@@ -40,7 +40,7 @@ def launch(*args: object, **kwargs: object) -> None:
 def exact(params: Params, folder: Path) -> None:
     """Trains in float64 with batch norm in eval mode; the first process saves weights and history."""
     torch.set_num_threads(1)
-    create, augment, start = engine.create_model, engine.BatchAugment.__call__, Trainer.start_epoch
+    create, augment, start = init.create_model, engine.BatchAugment.__call__, Trainer.start_epoch
 
     def exact_augment(*args: object, **kwargs: object) -> tuple[torch.Tensor, ...]:
         return tuple(t.double() for t in augment(*args, **kwargs))
@@ -52,7 +52,7 @@ def exact(params: Params, folder: Path) -> None:
                 module.eval()
 
     with pytest.MonkeyPatch.context() as patch:  # a single process is the tests' own
-        patch.setattr(engine, "create_model", lambda *args, **kwargs: create(*args, **kwargs).double())
+        patch.setattr(init, "create_model", lambda *args, **kwargs: create(*args, **kwargs).double())
         patch.setattr(engine.BatchAugment, "__call__", exact_augment)
         patch.setattr(curve, "predict", lambda model, x, transform, **_: model.eval()(transform(x).double()))
         patch.setattr(engine, "check_batch", lambda *_: None)  # it tries the model on float32
