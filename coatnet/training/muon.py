@@ -78,8 +78,10 @@ class Muon(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(parameter.grad, 1 - momentum)
-            direction = as_matrix(parameter.grad.lerp(state["momentum"], momentum))
+            gradient = parameter.grad
+            assert gradient is not None
+            state["momentum"].lerp_(gradient, 1 - momentum)
+            direction = as_matrix(gradient.lerp(state["momentum"], momentum))
             directions.append(direction.mT if _is_tall(direction) else direction)
         stack = torch.stack(directions)
         orthogonal_bmn = orthogonalise(stack.bfloat16() if stack.device.type == "cuda" else stack, steps)

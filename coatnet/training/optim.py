@@ -1,6 +1,7 @@
 """What moves the weights: the optimizers with their groups of parameters, and the weights' moving average."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def optimizers(model: nn.Module, train: TrainParams) -> list[torch.optim.Optimiz
     return found
 
 
-def muon_names(named: dict[str, Tensor], train: TrainParams, spared: set[str]) -> set[str]:
+def muon_names(named: Mapping[str, Tensor], train: TrainParams, spared: set[str]) -> set[str]:
     """The parameters that Muon takes: matrices and the kernels of convolutions over all channels.
 
     The rows `stem` and `head` only where the parameters say so.
