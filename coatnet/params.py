@@ -187,16 +187,29 @@ class AugmentParams(Section):
         return self
 
 
+class MuonParams(Section):
+    """Knobs of `optimizer: muon` alone."""
+
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    steps: Annotated[int, Field(ge=1, le=10)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    stem: bool
+    head: bool
+
+
 class TrainParams(Section):
     init: str | None
     epochs: Positive
     batch_size: Positive
     accumulation: Positive
+    optimizer: Literal["adamw", "muon"]
     lr: Annotated[float, Field(gt=0)]
     final_lr: Fraction
     warmup_epochs: Annotated[float, Field(ge=0)]
     schedule: Literal["cosine", "trapezoid"]
     weight_decay: Annotated[float, Field(ge=0)]
+    muon: MuonParams
     clip_norm: Annotated[float, Field(gt=0)] | None
     ema: Annotated[float, Field(gt=0, lt=1)] | None
     image_size: Annotated[Listed[SizeFrom], Field(min_length=1)] | None

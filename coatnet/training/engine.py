@@ -26,7 +26,7 @@ from .curve import Curve
 from .init import initial_model
 from .kernels import autocast_dtype, configure_kernels, parallel_and_compiled
 from .meter import Meter
-from .optim import Ema, adamw
+from .optim import Ema, optimizers, set_rate
 from .progress import Progress, fingerprint
 from .schedule import image_size, learning_rate
 
@@ -77,7 +77,7 @@ class Trainer:
 
         model = initial_model(params, shards, world)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its types
-        self.optimizer = adamw(self.model, train)
+        self.optimizers = optimizers(self.model, train)
         self.ema = Ema(self.model, train.ema) if train.ema else None
         self.model, self.forward = parallel_and_compiled(self.model, train, world)
         self.augment = BatchAugment.of(params, shards, image_size(train, 0, params.model.image_size))
@@ -150,8 +150,7 @@ class Trainer:
         train, total_step = self.params.train, batch.epoch * self.steps + batch.step
         # Dropped paths draw from torch's own generator: it starts each step afresh, so that no state is to be kept.
         torch.manual_seed(derive_seed("dropped paths", self.params.seed, total_step, self.world.rank))
-        for group in self.optimizer.param_groups:
-            group["lr"].fill_(learning_rate(train, total_step, self.steps))
+        set_rate(self.optimizers, train, learning_rate(train, total_step, self.steps))
         memory_error = None
         try:
             self._accumulate(batch, total_step)
@@ -162,13 +161,14 @@ class Trainer:
                 raise
             memory_error = error.with_traceback(None)  # the traceback holds the step's tensors
         if memory_error:
-            self.optimizer.zero_grad()
+            self.model.zero_grad()
             advice = smaller_parts(train, self.world, len(batch.images), lambda n: self._backward(next(batch.parts(n))))
             raise UserError(advice) from memory_error
         if train.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad()
         if self.ema:
             self.ema.update(self.model, total_step)
 
@@ -221,7 +221,7 @@ class Trainer:
                 "epoch": epoch,
                 "step": step,
                 "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
                 "ema": self.ema.module.state_dict() if self.ema else None,
                 "totals": self.meter.totals,
                 "history": self.history,
@@ -236,9 +236,10 @@ class Trainer:
         if state is None:
             return 0, 0
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["lr"].to(self.world.device)  # load_state_dict leaves it on the CPU
+        for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+            for group in optimizer.param_groups:
+                group["lr"] = group["lr"].to(self.world.device)  # load_state_dict leaves it on the CPU
         if self.ema:
             self.ema.module.load_state_dict(state["ema"])
         self.meter.totals.copy_(state["totals"])

@@ -1,27 +1,63 @@
-"""What moves the weights: AdamW's parameter groups and the weights' moving average."""
+"""What moves the weights: the optimizers with their groups of parameters, and the weights' moving average."""
 
 import copy
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..params import TrainParams
+from .muon import Muon
 
 
-def adamw(model: nn.Module, train: TrainParams) -> torch.optim.AdamW:
-    """AdamW that decays matrices and kernels only: not norms, biases (one dimension) and position tables.
+def optimizers(model: nn.Module, train: TrainParams) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters, or Muon for some of them and AdamW for the rest.
 
-    torch leaves these groups to its callers.
+    Decayed are matrices and kernels only: not norms, biases (one dimension) and position tables. torch leaves these
+    groups to its callers.
 
-    The learning rate is a tensor, so that a new value each step neither recompiles nor synchronises.
+    Learning rates are tensors, so that a new value each step (`set_rate`) neither recompiles nor synchronises.
     """
     spared: set[str] = getattr(model, "no_weight_decay", set)()
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for name, p in named if p.ndim > 1 and name not in spared]
-    others = [p for name, p in named if p.ndim <= 1 or name in spared]
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    orthogonal = muon_names(named, train, spared) if train.optimizer == "muon" else set()
+    decayed = [p for name, p in named.items() if p.ndim > 1 and name not in spared | orthogonal]
+    others = [p for name, p in named.items() if p.ndim <= 1 or name in spared]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    lr = torch.tensor(train.lr, device=named[0][1].device)
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+    lr = torch.tensor(train.lr, device=next(iter(named.values())).device)
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)]
+    if orthogonal:
+        muon = train.muon
+        found.append(
+            Muon(
+                [named[name] for name in sorted(orthogonal)],
+                lr * (muon.lr / train.lr),
+                momentum=muon.momentum,
+                steps=muon.steps,
+                weight_decay=muon.weight_decay,
+            )
+        )
+    return found
+
+
+def muon_names(named: Mapping[str, Tensor], train: TrainParams, spared: set[str]) -> set[str]:
+    """The parameters that Muon takes: matrices and the kernels of convolutions over all channels.
+
+    The rows `stem` and `head` only where the parameters say so.
+    """
+    left_out = {row for row, taken in (("stem", train.muon.stem), ("head", train.muon.head)) if not taken}
+    return {
+        name
+        for name, p in named.items()
+        if p.ndim in (2, 4) and p.shape[1] > 1 and name not in spared and name.partition(".")[0] not in left_out
+    }
+
+
+def set_rate(optimizers: list[torch.optim.Optimizer], train: TrainParams, rate: float) -> None:
+    """Gives AdamW the learning rate, and Muon its own at the same fraction of its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"].fill_(rate * train.muon.lr / train.lr if isinstance(optimizer, Muon) else rate)
 
 
 class Ema:

@@ -17,6 +17,7 @@ from coatnet.training.engine import Trainer
 # Everything that has state or randomness of its own.
 ALL_ON = {
     "model__variant": "paper",
+    "train__optimizer": "muon",
     "train__ema": 0.9,
     "train__accumulation": 2,
     "train__clip_norm": 1.0,

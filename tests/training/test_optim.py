@@ -3,14 +3,15 @@ import torch
 from torch import nn
 
 from coatnet import create_model
-from coatnet.training.optim import Ema, adamw
+from coatnet.training.optim import Ema, optimizers
 
 
 @pytest.mark.parametrize("variant", ["table", "paper"])
 def test_only_matrices_and_kernels_decay(tiny, variant):
     params = tiny(model__variant=variant)
     model = create_model(params.model, 4)
-    decayed, spared = adamw(model, params.train).param_groups
+    (adamw,) = optimizers(model, params.train)
+    decayed, spared = adamw.param_groups
     assert decayed["weight_decay"] == 0.05
     assert spared["weight_decay"] == 0
     names = {id(p): name for name, p in model.named_parameters()}

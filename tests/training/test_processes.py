@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
     "options",
     [
         {"augment__mixup__probability": 0.0, "augment__cutmix__probability": 0.0},
-        {**PLAIN, "train__accumulation": 2},
+        {**PLAIN, "train__accumulation": 2, "train__optimizer": "muon", "train__muon__head": True},
     ],
     ids=["whole", "accumulated"],
 )

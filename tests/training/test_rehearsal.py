@@ -54,7 +54,7 @@ POLICIES = get_args(AugmentParams.model_fields["policy"].annotation)
 
 # The places that are meant to wait for the device.
 MAY_READ = {
-    "adamw",  # once: torch checks the learning rate
+    "optimizers",  # once: torch checks the learning rate
     "Meter.check_finite",  # about once a second, and at the end of an epoch
     "Meter.read",
     "Curve.point",
@@ -63,7 +63,7 @@ MAY_WRITE = {  # memory that is not pinned is copied once the device has come to
     "Trainer.__init__",  # the training images and the model
     "Trainer._resume",
     "Curve.__init__",
-    "adamw",  # the learning rate
+    "optimizers",  # the learning rate
     "Batches.epoch",  # the order, once an epoch
     "Policy.to",  # tables, once an image size
     "Normalise.__call__",
@@ -328,13 +328,14 @@ def test_a_run_and_its_second_half(rehearse, small, watch):
             "train.accumulation": 2,
             "train.clip_norm": 1.0,
             "train.ema": 0.9,
+            "train.optimizer": "muon",
             "train.schedule": "trapezoid",
         }
     )
     saved = rehearse(params, steps=1)
     # After the very first step, not after the second epoch's, and at the end of both; the sums are three numbers.
     assert watch.read == {
-        "adamw": 1,
+        "optimizers": 1,
         "Meter.read": 3 * (1 + 2),
         "Meter.check_finite": 1 + 2,
         "Curve.point": 3 * 2,
