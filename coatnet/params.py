@@ -199,7 +199,7 @@ class MuonParams(Section):
 
 
 class TrainParams(Section):
-    init: str | None
+    init: Annotated[str, Field(min_length=1)]
     epochs: Positive
     batch_size: Positive
     accumulation: Positive
@@ -237,6 +237,11 @@ class TrainParams(Section):
                     f"{self.epochs} ends before it"
                 )
         return self
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The path of the one to start from; none for random weights."""
+        return None if self.init == "scratch" else self.init
 
     @property
     def image_sizes(self) -> list[int]:
@@ -279,7 +284,7 @@ class Params(Section):
                 )
         if self.evaluate.image_size:
             self.model.check_image_size(self.evaluate.image_size, "evaluate.image_size")
-        if self.train.init and self.model.pretrained:
+        if self.train.checkpoint and self.model.pretrained:
             raise ValueError("train.init and model.pretrained=true both give the first weights: take one of them")
         return self
 

@@ -21,7 +21,7 @@ TIMES_CHANCE = 3  # top-1 below this multiple of chance is a failure
 def main(_: Params) -> None:
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    for name in ("coatnet", "stages", "dvc.yaml", "None"):
+    for name in ("coatnet", "stages", "dvc.yaml", "scratch"):
         copy = shutil.copytree if Path(name).is_dir() else shutil.copy
         copy(name, WORK / name)
     params = load_params(overrides=read_preset("smoke"))

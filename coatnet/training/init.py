@@ -28,7 +28,7 @@ def initial_model(params: Params, shards: Shards, world: World) -> nn.Module:
     torch.manual_seed(params.seed)
     model = create_model(params.model, shards.num_classes, pretrained=params.model.pretrained)
     check_image_sizes(model, params.model, params.train.image_sizes)
-    if path := params.train.init:
+    if path := params.train.checkpoint:
         new_head = load_init(model, path, params.model, shards.classes)
         if world.is_main:
             print(f"Starting from {path}" + (", with a new head for other classes" if new_head else ""))

@@ -35,7 +35,7 @@ def fingerprint(params: Params, shards: Shards) -> str:
     used["holdout"] = params.data.holdout
     data = [shards.digest("train"), shards.digest("test")]
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
-    digest.update(init_digest(params.train.init).encode())
+    digest.update(init_digest(params.train.checkpoint).encode())
     library = Path(__file__).parents[1]
     for file in sorted(file for pattern in DECIDING for file in library.glob(pattern)):
         digest.update(file.read_bytes())

@@ -18,7 +18,7 @@ def workspace(tmp_path, monkeypatch):
     for folder in (Path("coatnet"), Path("stages"), smoke.WORK / smoke.REPORTS):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "module.py").write_text(str(folder))
-    for file in (ROOT / "dvc.yaml", ROOT / "None", ROOT / "presets.yaml", PARAMS):
+    for file in (ROOT / "dvc.yaml", ROOT / "scratch", ROOT / "presets.yaml", PARAMS):
         shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -69,7 +69,7 @@ def test_all_it_writes_is_in_a_fresh_folder(run, workspace):
     run(31.0)
     after = contents(workspace)
     assert outside(after) == outside(before)
-    copied = {"coatnet/module.py", "stages/module.py", "dvc.yaml", "None"}
+    copied = {"coatnet/module.py", "stages/module.py", "dvc.yaml", "scratch"}
     work = contents(smoke.WORK)
     assert work.keys() == copied | {"params.yaml", "reports/metrics.json"}
     assert all(work[name] == before[name] for name in copied)

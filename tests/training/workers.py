@@ -99,7 +99,7 @@ def train_alone(
 ) -> None:
     """Trains to the end and saves a checkpoint, unless it kills itself before, at a moment drawn by `seed`.
 
-    `kill` is "saving" (in the middle of writing progress), "SIGKILL" or "SIGTERM" (after at most `steps` steps), or None.
+    `kill` is None, "saving" (in the middle of writing progress), "SIGKILL" or "SIGTERM" (after at most `steps` steps).
     What it prints is added to `folder / "said"`.
     """
     torch.set_num_threads(1)
