@@ -38,7 +38,8 @@ for _name in list(os.environ):
         del os.environ[_name]
 # Small tensors are quicker on one thread, and sums come out in one order; `make test` runs a process on each core.
 torch.set_num_threads(1)
-os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+# Of the processes that tests start, also in other folders; what forks them imports workers.py beforehand.
+os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 # For repositories of the tests' own.
 GIT = {
     **os.environ,

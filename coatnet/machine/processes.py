@@ -87,10 +87,11 @@ def launch(worker: Callable[..., None], *args: object, processes: int | Literal[
     except SignalException as error:  # SIGTERM or Ctrl-C: the processes have got it too
         raise SystemExit(128 + error.sigval) from None
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        message: Any = failure.message  # torch calls it a string
-        if isinstance(message, dict):  # what `_one_of_many` recorded
+        # A process that refuses breaks the others' connections: theirs may be found first.
+        messages: list[Any] = [failure.message for failure in error.failures.values()]  # torch calls them strings
+        for message in filter(lambda m: isinstance(m, dict), messages):  # what `_one_of_many` recorded
             raise UserError(message["message"].removeprefix("UserError: ")) from None
+        rank, failure = error.get_first_failure()
         cause = failure.signal_name() if failure.exitcode < 0 else "see above"
         raise UserError(
             f"process {rank} of {count} died ({cause}), so all were stopped: run again to go on from the last progress"
