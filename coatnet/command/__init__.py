@@ -7,9 +7,9 @@ import argparse
 import sys
 
 from ..errors import UserError
-from . import presets, study, summary
+from . import export, predict, presets, study, summary
 
-COMMANDS = {"summary": summary, "preset": presets, "study": study}
+COMMANDS = {"predict": predict, "export": export, "summary": summary, "preset": presets, "study": study}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -27,3 +27,5 @@ def main(arguments: list[str] | None = None) -> None:
         options.main(options)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

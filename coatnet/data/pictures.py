@@ -6,11 +6,21 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.Image import Transpose
 
 from ..errors import UserError
 
-_ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
+_ORIENTATION = 0x0112  # EXIF's tag
+_UPRIGHT = {  # what puts each orientation right; 1 is upright
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
 
 
 def open_picture(source: bytes | str | Path, name: str | None = None) -> Image.Image:
@@ -60,32 +70,40 @@ def fit(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + short, top + short))
 
 
-def _open(file: BinaryIO) -> Image.Image:
-    image = Image.open(file)
-    if image.format == "JPEG" and image.mode in ("L", "RGB") and _orientation(image) == 1:
-        file.seek(0)
-        if decoded := _decode_jpeg(file.read()):
-            return decoded
-        file.seek(0)
-        image = Image.open(file)
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Upright and in RGB, as `open_picture` says but for the decoding of JPEGs."""
     image.load()  # the first frame; what is broken shows here
-    if _orientation(image) != 1:
-        image = ImageOps.exif_transpose(image)
+    image = _turn(image, _orientation(image))
     if image.mode.startswith(("I", "F")):
-        return _eight_bits(image).convert("RGB")
+        image = _eight_bits(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    image = Image.open(file)
+    if image.format == "JPEG" and image.mode in ("L", "RGB"):
+        orientation = _orientation(image)
+        file.seek(0)
+        if decoded := _decode_jpeg(file.read()):
+            return _turn(decoded, orientation)
+        file.seek(0)
+        image = Image.open(file)
+    return as_rgb(image)
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8, how the picture lies; 1 where nothing sensible is said, since bad EXIF data break no picture."""
+    """As EXIF numbers it; upright where it says nothing sensible, since wrong EXIF data break no picture."""
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        return image.getexif().get(_ORIENTATION, 1)
     except Exception:  # as many kinds as there are ways to write EXIF wrongly
         return 1
-    return found if found in range(1, 9) else 1
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
 def _decode_jpeg(content: bytes) -> Image.Image | None:
