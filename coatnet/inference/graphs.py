@@ -26,6 +26,9 @@ class Graph(nn.Module):
             `EvalTransform` does, which cannot be traced; else take what `classifier.transform` gives.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, classifier: Classifier, pixels: bool):
         super().__init__()
         self.model = copy.deepcopy(classifier.model).to("cpu", memory_format=torch.contiguous_format)
@@ -80,7 +83,7 @@ def export_onnx(classifier: Classifier, path: str | Path, images_n3hw: Tensor, *
                 dynamo=False,
             )
         session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
-        return _check(lambda x: torch.from_numpy(session.run(None, {"images": x.numpy()})[0]), inputs, expected)
+        return check_answers(lambda x: torch.from_numpy(session.run(None, {"images": x.numpy()})[0]), inputs, expected)
 
 
 def export_torchscript(classifier: Classifier, path: str | Path, images_n3hw: Tensor, *, pixels: bool = False) -> float:
@@ -88,7 +91,25 @@ def export_torchscript(classifier: Classifier, path: str | Path, images_n3hw: Te
     graph, inputs, expected = _prepare(classifier, images_n3hw, pixels)
     with atomic_write(path) as temporary, warnings.catch_warnings(action="ignore"), torch.no_grad():
         torch.jit.trace(graph, inputs[:2], check_trace=False).save(str(temporary))
-        return _check(torch.jit.load(str(temporary)), inputs, expected)
+        return check_answers(torch.jit.load(str(temporary)), inputs, expected)
+
+
+@torch.no_grad()
+def check_answers(exported: Callable[[Tensor], Tensor], inputs: Tensor, expected: Tensor) -> float:
+    """The largest difference of a logit, all images in one batch or one alone.
+
+    Raises:
+        UserError: it is above `TOLERANCE`, or the answers are not the same.
+    """
+    found = exported(inputs)
+    difference = max((found - expected).abs().max().item(), (exported(inputs[:1]) - expected[:1]).abs().max().item())
+    changed = int((found.argmax(1) != expected.argmax(1)).sum())
+    if not difference <= TOLERANCE or changed:
+        raise UserError(
+            f"what was written is not the model: logits differ by up to {difference:.1e} (allowed: {TOLERANCE:.0e}) "
+            f"and {changed} of {len(inputs)} answers; it was removed"
+        )
+    return difference
 
 
 def description(classifier: Classifier, pixels: bool) -> dict[str, Any]:
@@ -114,20 +135,3 @@ def _prepare(classifier: Classifier, images_n3hw: Tensor, pixels: bool) -> tuple
     """The graph, its input, and the classifier's logits."""
     inputs = images_n3hw if pixels else classifier.transform.evaluate(images_n3hw)
     return Graph(classifier, pixels).eval(), inputs, classifier.logits(images_n3hw)
-
-
-def _check(exported: Callable[[Tensor], Tensor], inputs: Tensor, expected: Tensor) -> float:
-    """The largest difference of a logit, all images in one batch or one alone.
-
-    Raises:
-        UserError: it is above `TOLERANCE`, or the answers are not the same.
-    """
-    found = exported(inputs)
-    difference = max((found - expected).abs().max().item(), (exported(inputs[:1]) - expected[:1]).abs().max().item())
-    changed = int((found.argmax(1) != expected.argmax(1)).sum())
-    if not difference <= TOLERANCE or changed:
-        raise UserError(
-            f"the export is not the model: its logits differ by up to {difference:.1e} (at most {TOLERANCE:.0e} is "
-            f"allowed) and {changed} of {len(inputs)} answers are others; nothing was written"
-        )
-    return difference
