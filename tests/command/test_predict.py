@@ -45,6 +45,11 @@ def failing(*arguments) -> object:
     return exit.value.code
 
 
+def named(*names: str) -> list[str]:
+    """Pictures of the fixture as the command names them."""
+    return [str(Path("pictures", f"{name}.png")) for name in names]
+
+
 def table(text: str) -> list[dict]:
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -73,14 +78,14 @@ def test_rows_for_a_program(capsys):
 def test_one_list_for_a_program(capsys):
     main(["predict", "--json", "pictures", "--top", "1"])
     entries = json.loads(capsys.readouterr().out)
-    assert [entry["file"] for entry in entries] == [f"pictures/{name}.png" for name in ("a", "b", "below/c")]
+    assert [entry["file"] for entry in entries] == named("a", "b", "below/c")
     assert all(entry["answers"] == [expected()[0]._asdict()] for entry in entries)
 
 
 def test_a_folder_is_walked_in_order_without_hidden_files(capsys):
     main(["predict", "--csv", "--top", "1", "pictures/b.png", "pictures"])
     files = [row["file"] for row in table(capsys.readouterr().out)]
-    assert files == [f"pictures/{name}.png" for name in ("b", "a", "b", "below/c")]
+    assert files == ["pictures/b.png", *named("a", "b", "below/c")]
 
 
 def test_standard_input(capsys, monkeypatch):
@@ -118,9 +123,9 @@ def test_twenty_broken_ones_are_named_and_the_others_go_on(capsys):
         Path("pictures", f"{kind}.jpg").write_bytes(make())
     assert failing("--csv", "--top", "1", "pictures", "nowhere.png") == 1
     captured = capsys.readouterr()
-    assert [row["file"] for row in table(captured.out)] == [f"pictures/{name}.png" for name in ("a", "b", "below/c")]
-    named = [line.split(" ")[1] for line in captured.err.splitlines()]
-    assert named == [*sorted(f"pictures/{kind}.jpg" for kind in list(BROKEN)[:20]), "nowhere.png"]
+    assert [row["file"] for row in table(captured.out)] == named("a", "b", "below/c")
+    sentences = [line.split(" ")[1] for line in captured.err.splitlines()]
+    assert sentences == [*sorted(str(Path("pictures", f"{kind}.jpg")) for kind in list(BROKEN)[:20]), "nowhere.png"]
 
 
 def test_if_all_are_broken_the_list_is_empty(capsys):
@@ -196,10 +201,12 @@ def test_files_get_the_answers_of_the_evaluate_stage(settings, tiny, tmp_path, m
     stage = pd.read_csv(REPORTS / "predictions.csv")
     found = pd.read_csv("answers.csv")
     assert list(found.file) == [str(Path("extracted", file)) for file in files]  # by class, as the shards
-    assert list(found.name) == list(stage.predicted) and list(found.probability) == list(stage.probability)
+    assert list(found.name) == list(stage.predicted)
+    assert list(found.probability) == pytest.approx(list(stage.probability), abs=2e-4)
     assert found.name.nunique() > 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no head")
 def test_it_ends_quietly_where_nobody_reads_on():
     command = f"{sys.executable} -m coatnet predict {'pictures ' * 300} | head -n 1"  # more than a pipe holds
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
