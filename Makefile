@@ -11,7 +11,7 @@ endif
 IN_VENV := . $(BIN)/activate &&
 PIP_INSTALL := $(IN_VENV) python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup smoke test lint repro
+.PHONY: setup smoke predict name-a-picture test lint repro
 
 setup: .venv/installed
 
@@ -25,6 +25,14 @@ setup: .venv/installed
 # The whole chain in miniature, on built-in data, in smoke/work.
 smoke: setup
 	$(IN_VENV) dvc --cd smoke repro smoke
+
+# What is on a picture: make predict IMAGE=cat.jpg
+predict: $(if $(IMAGE),setup,name-a-picture)
+	test -e models/model.safetensors || { $(IN_VENV) dvc pull --quiet released/laptop.safetensors; }
+	$(IN_VENV) coatnet predict "$(IMAGE)"
+
+name-a-picture:
+	@echo 'name a picture: make predict IMAGE=cat.jpg' >&2; exit 1
 
 # A process a core. For one test alone: python -m pytest tests/test_seeds.py
 test: setup

@@ -5,14 +5,11 @@ from tqdm import tqdm
 
 from coatnet import Params, UserError
 from coatnet.data import Shards
-from coatnet.data.transform import EvalTransform
-from coatnet.machine.devices import this_device
+from coatnet.inference import Classifier
 from coatnet.machine.files import write_csv, write_json
 from coatnet.machine.memory import keep_freed_memory
-from coatnet.models import check_image_sizes
-from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
+from coatnet.reporting.metrics import accuracy, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
-from coatnet.training.evaluation import predict
 
 from . import CHECKPOINT, REPORTS, SHARDS, run
 
@@ -21,39 +18,19 @@ def main(params: Params) -> None:
     shards, checkpoint = Shards(SHARDS), load_checkpoint(CHECKPOINT)
     if checkpoint.classes != shards.classes:
         raise UserError(f"{CHECKPOINT} was trained on other classes than those in {SHARDS}: run `dvc repro`")
-    # Always float32, so that the figures are the same on every device.
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    device = this_device()
-    image_size = params.evaluate.image_size or checkpoint.model_params.image_size
-    check_image_sizes(checkpoint.model, checkpoint.model_params, [image_size])
-    model = checkpoint.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not in its types
-    if device.type == "cpu":
-        keep_freed_memory()  # it costs little: `predict` takes few images at a time
-    transform = EvalTransform(
-        image_size=image_size,
-        crop=params.evaluate.crop,
-        mean=checkpoint.mean,
-        std=checkpoint.std,
-    )
+    classifier = Classifier(checkpoint, params.evaluate.model_dump())
+    if classifier.device.type == "cpu":
+        keep_freed_memory()  # it costs little: few images are computed at a time
 
     def answers(split: str) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = shards.load(split, holdout=params.data.holdout)
         with tqdm(desc=f"evaluate {split}", total=len(images), unit=" images", disable=None) as bar:
             try:
-                logits = predict(
-                    model,
-                    images.to(device),
-                    transform,
-                    batch_size=params.evaluate.batch_size,
-                    flip=params.evaluate.flip,
-                    progress=bar.update,
-                )
+                return classifier.logits(images, bar.update), labels
             except torch.OutOfMemoryError as error:
                 raise UserError(
                     f"the memory does not hold {params.evaluate.batch_size} images: lower evaluate.batch_size"
                 ) from error
-        return logits.cpu(), labels
 
     # With data.holdout the test set stays unseen: the held-out images stand in for it.
     split = "holdout" if params.data.holdout else "test"
@@ -64,7 +41,7 @@ def main(params: Params) -> None:
     write_json(
         REPORTS / "metrics.json", {**found, "train_top1": train_top1, "gap": gap, "images": len(labels), "split": split}
     )
-    table = predictions(logits, labels, class_names(shards.classes))
+    table = predictions(logits, labels, classifier.names)
     for name, frame in (("predictions", table), ("classes", per_class(table))):
         write_csv(REPORTS / f"{name}.csv", frame)
     print(

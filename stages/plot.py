@@ -10,9 +10,9 @@ from torch import Tensor
 from coatnet import Params
 from coatnet.augment import BatchAugment
 from coatnet.data import Batches, Shards
+from coatnet.data.classes import class_names
 from coatnet.machine.files import atomic_write
 from coatnet.reporting import figures
-from coatnet.reporting.metrics import class_names
 from coatnet.reporting.operations import operations
 
 from . import REPORTS, SHARDS, run

@@ -77,7 +77,7 @@ def test_parameters_exist(page):
     names = parameter_names()
     sections = "|".join(Params.model_fields)
     for found in re.findall(rf"(?<![\w./-])((?:{sections})(?:\.[a-z_0-9]+)+)(?![\w/(])", read(page)):
-        if found.endswith((".py", ".yaml", ".csv", ".json", ".md")):
+        if found.endswith((".py", ".yaml", ".csv", ".json", ".md", ".onnx", ".torchscript", ".safetensors")):
             continue
         assert found in names or found in EXAMPLES.get(name(page), ()), found
 

@@ -7,9 +7,16 @@ import argparse
 import sys
 
 from ..errors import UserError
-from . import presets, study, summary, watch
+from . import export, predict, presets, study, summary, watch
 
-COMMANDS = {"watch": watch, "summary": summary, "preset": presets, "study": study}
+COMMANDS = {
+    "predict": predict,
+    "watch": watch,
+    "export": export,
+    "summary": summary,
+    "preset": presets,
+    "study": study,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -27,3 +34,5 @@ def main(arguments: list[str] | None = None) -> None:
         options.main(options)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,7 +1,6 @@
 """Numbers from predictions. Accuracies are percentages; all are rounded, so that equal runs give equal files."""
 
 import math
-from collections import Counter
 
 import pandas as pd
 import torch
@@ -29,13 +28,6 @@ def accuracy(logits_nk: Tensor, labels_n: Tensor) -> dict[str, float]:
         "top5": round(100 * best.any(1).double().mean().item(), 2),
         "loss": round(F.cross_entropy(logits_nk.double(), labels_n).item(), 4),
     }
-
-
-def class_names(classes: list[tuple[str, str]]) -> list[str]:
-    """A short, unique name a class from (WordNet id, "name, synonym, ...") pairs."""
-    short = [name.partition(",")[0].strip() or wnid for wnid, name in classes]
-    counts = Counter(short)
-    return [name if counts[name] == 1 else f"{name} ({wnid})" for name, (wnid, _) in zip(short, classes, strict=True)]
 
 
 def predictions(logits_nk: Tensor, labels_n: Tensor, names: list[str]) -> pd.DataFrame:

@@ -6,43 +6,10 @@ from timm.models import maxxvit
 from torch import nn
 
 from coatnet import create_model
+from coatnet.inference.timm_weights import MBCONV, TRANSFORMER, convert, module_names
 from coatnet.models.mbconv import PaperMBConv
 from coatnet.models.paper import TransformerBlock
 
-RENAMED_MBCONV = {
-    "pre_norm": "branch.norm",
-    "conv1_1x1": "branch.expand",
-    "norm1": "branch.expand_norm",
-    "conv2_kxk": "branch.depthwise",
-    "norm2": "branch.depthwise_norm",
-    "se.fc1": "branch.se.reduce",
-    "se.fc2": "branch.se.expand",
-    "se_early.fc1": "branch.se.reduce",
-    "se_early.fc2": "branch.se.expand",
-    "conv3_1x1": "branch.project",
-    "shortcut.expand": "shortcut.1",
-}
-RENAMED_TRANSFORMER = {
-    "norm1": "norm",
-    "norm1.norm": "norm",
-    "attn.qkv": "attention.qkv",
-    "attn.rel_pos": "attention",
-    "attn.proj": "project",
-    "norm2": "ffn.norm",
-    "mlp.fc1": "ffn.expand",
-    "mlp.fc2": "ffn.project",
-    "ls1": "scale1",
-    "ls2": "scale2",
-    "shortcut.expand": "shortcut",
-}
-RENAMED_MODEL = {
-    "stem.conv1": "stem.0",
-    "stem.norm1": "stem.1",
-    "stem.conv2": "stem.3",
-    "head.norm": "pool.2",
-    "head.pre_logits.fc": "hidden.0",
-    "head.fc": "head",
-}
 TIMM_OPTIONS = {
     "model.variant": "paper",
     "model.se_ratio": 1 / 16,  # timm: a quarter of the output width, which is a quarter of the expanded one
@@ -64,23 +31,10 @@ def randomise(module):
                 tensor.normal_(std=0.2 if tensor.ndim <= 1 else tensor[0].numel() ** -0.5)
 
 
-def copy_weights(theirs, ours, renamed):
-    """Loads `theirs` into `ours`; every tensor of both must find its partner."""
-    target, found = ours.state_dict(), {}
-    for name, tensor in theirs.state_dict().items():
-        module, _, leaf = name.rpartition(".")
-        if leaf == "relative_position_bias_table":  # offsets x heads
-            leaf, tensor = "position_table", tensor.T
-        elif module.endswith("attn.qkv"):  # head, then query, key or value; ours the other way round
-            tensor = tensor.unflatten(0, (-1, 3, 8)).transpose(0, 1)
-        key = f"{renamed[module]}.{leaf}"
-        found[key] = tensor.reshape(target[key].shape)
-    ours.load_state_dict(found, strict=True)
-
-
 def assert_same(theirs, ours, renamed, x):
     randomise(theirs)
-    copy_weights(theirs, ours, renamed)
+    # Every tensor of both must find its partner.
+    ours.load_state_dict(convert(theirs.state_dict(), ours.state_dict(), renamed, head_dim=8))
     for module in ours.modules():
         if isinstance(module, nn.LayerNorm):
             module.eps = 1e-6  # timm's
@@ -104,7 +58,7 @@ def test_mbconv(stride, overrides, cfg, tiny):
     params = tiny(**{"model.se_ratio": 1 / 16, "model.paper.se_activation": "silu"} | overrides).model
     theirs = maxxvit.MbConvBlock(in_width, 16, stride, cfg=maxxvit.MaxxVitConvCfg(**cfg))
     ours = PaperMBConv(in_width, 16, stride, 0.0, params)
-    assert_same(theirs, ours, RENAMED_MBCONV, torch.randn(2, in_width, 8, 8, dtype=torch.float64))
+    assert_same(theirs, ours, MBCONV, torch.randn(2, in_width, 8, 8, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +76,7 @@ def test_transformer_block(stride, overrides, cfg, tiny):
     theirs = maxxvit.TransformerBlock2d(in_width, 16, stride, maxxvit.get_rel_pos_cls(cfg, (4, 4)), cfg)
     ours = TransformerBlock(in_width, 16, stride, 4, 0.0, tiny(**overrides).model)
     x = torch.randn(2, in_width, 4 * stride, 4 * stride, dtype=torch.float64)
-    assert_same(theirs, ours, RENAMED_TRANSFORMER, x)
+    assert_same(theirs, ours, TRANSFORMER, x)
 
 
 def test_whole_model(tiny):
@@ -136,11 +90,7 @@ def test_whole_model(tiny):
         transformer_cfg=maxxvit.MaxxVitTransformerCfg(dim_head=8),
     )
     theirs = maxxvit.MaxxVit(cfg, img_size=64, num_classes=7)
-    renamed = dict(RENAMED_MODEL)
-    for stage, (kind, blocks) in enumerate(zip(params.layout, params.blocks, strict=True)):
-        for block in range(blocks):
-            for name, new in (RENAMED_MBCONV if kind == "C" else RENAMED_TRANSFORMER).items():
-                renamed[f"stages.{stage}.blocks.{block}.{name}"] = f"stage{stage + 1}.{block}.{new}"
+    renamed = module_names(params, theirs.state_dict())
     assert_same(theirs, create_model(params, 7), renamed, torch.randn(2, 3, 64, 64, dtype=torch.float64))
 
 

@@ -33,6 +33,14 @@ def test_a_clone_without_data_evaluates_and_plots_anew(clone):
     assert [path.name for path in (clone.folder / "data").iterdir()] == ["shards"]  # all that these stages read
 
 
+def test_the_model_is_an_artifact_that_a_tag_gives_a_version(shared, tmp_path):
+    shared.run("git", "tag", "--annotate", "coatnet@v1.0.0", "--message", "first")
+    url = shared.folder.as_uri()
+    shared.dvc("artifacts", "get", url, "coatnet", "--rev", "v1.0.0", "--out", str(tmp_path / "got.safetensors"))
+    trained = shared.folder / "models" / "model.safetensors"
+    assert (tmp_path / "got.safetensors").read_bytes() == trained.read_bytes()
+
+
 def test_without_a_remote_the_data_come_from_their_source_and_training_stays(clone):
     clone.dvc("remote", "remove", "store")
     assert clone.stages_run("repro") == ["download", "preprocess"]

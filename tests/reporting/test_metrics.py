@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions, wilson_interval
+from coatnet.reporting.metrics import accuracy, per_class, predictions, wilson_interval
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (10, 10), (4480, 10000), (1, 3)])
@@ -28,11 +28,6 @@ def test_accuracy_against_a_plain_count():
 
 def test_fewer_than_five_classes_have_a_top_five():
     assert accuracy(torch.eye(3), torch.arange(3))["top5"] == 100
-
-
-def test_class_names_are_short_and_unique():
-    classes = [("n1", "crane, bird"), ("n2", "crane"), ("n3", "goldfish, Carassius auratus"), ("n4", "")]
-    assert class_names(classes) == ["crane (n1)", "crane (n2)", "goldfish", "n4"]
 
 
 def test_predictions_and_their_classes():

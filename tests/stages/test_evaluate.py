@@ -6,6 +6,7 @@ import torch
 
 from coatnet import UserError, create_model
 from coatnet.data import Shards, write_shards, write_synthetic
+from coatnet.inference import classifier
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from stages import ARCHIVE, CHECKPOINT, REPORTS, SHARDS, evaluate
 
@@ -28,9 +29,9 @@ def workspace(tiny, tmp_path_factory):
 @pytest.fixture
 def seen(workspace, monkeypatch):
     """Image sizes and crops that the transform was made with."""
-    made, transform = [], evaluate.EvalTransform
+    made, transform = [], classifier.EvalTransform
     monkeypatch.chdir(workspace)
-    monkeypatch.setattr(evaluate, "EvalTransform", lambda **given: made.append(given) or transform(**given))
+    monkeypatch.setattr(classifier, "EvalTransform", lambda **given: made.append(given) or transform(**given))
     return made
 
 
@@ -72,6 +73,6 @@ def test_a_batch_that_does_not_fit_says_what_to_lower(tiny, seen, monkeypatch):
     def too_much(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(evaluate, "predict", too_much)
+    monkeypatch.setattr(classifier, "predict", too_much)
     with pytest.raises(UserError, match=r"does not hold \d+ images: lower evaluate\.batch_size"):
         evaluate.main(tiny())

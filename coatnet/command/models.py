@@ -1,0 +1,40 @@
+"""Which model a command uses, where a clone keeps its models."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import UserError
+
+TRAINED = Path("models/model.safetensors")
+RELEASED = Path("released")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help=f"a checkpoint, or a folder of `coatnet export timm` (default: {TRAINED}, else the one in {RELEASED})",
+    )
+
+
+def find_model(given: Path | None) -> Path:
+    """The model asked for; else the one trained here, else the one released one that is here.
+
+    Raises:
+        UserError: there is none (how to get it is said), or there are several.
+    """
+    if given is None:
+        here = [path for path in (TRAINED, *sorted(RELEASED.glob("*.safetensors"))) if path.exists()]
+        if len(here) == 1 or TRAINED in here:
+            return here[0]
+        if here:
+            raise UserError(f"there are several models: name one by --model, {' or '.join(map(str, here))}")
+        pointers = sorted(RELEASED.glob("*.safetensors.dvc"))
+    elif given.exists():
+        return given
+    else:
+        pointers = [path for path in [given.with_name(f"{given.name}.dvc")] if path.exists()]
+    missing = "there is no model here" if given is None else f"there is no model {given}"
+    pull = f"`dvc pull {pointers[0].with_suffix('').as_posix()}` brings one, " if pointers else ""
+    raise UserError(f"{missing}: {pull}`make repro` trains one")

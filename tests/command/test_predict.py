@@ -1,0 +1,227 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+import coatnet
+from coatnet.command import main, predict
+from coatnet.data import Shards, write_shards, write_synthetic
+from coatnet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from stages import ARCHIVE, CHECKPOINT, REPORTS, SHARDS, evaluate
+from tests.conftest import ROOT
+from tests.data.test_pictures import BROKEN, ODD, picture, saved
+from tests.inference.models import CLASSES, save_model
+
+
+@pytest.fixture(scope="module")
+def model(tiny, tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("model") / "model.safetensors", tiny())
+
+
+@pytest.fixture(autouse=True)
+def clone(model, tmp_path, monkeypatch):
+    """A folder with a trained model and some pictures."""
+    monkeypatch.chdir(tmp_path)
+    CHECKPOINT.parent.mkdir()
+    CHECKPOINT.symlink_to(model)
+    Path("pictures/below").mkdir(parents=True)
+    for name in ("pictures/b.png", "pictures/a.png", "pictures/below/c.png", "pictures/.hidden"):
+        Path(name).write_bytes(saved(picture(), "PNG"))
+    return tmp_path
+
+
+def failing(*arguments) -> object:
+    """What the command exits with."""
+    with pytest.raises(SystemExit) as exit:
+        main(["predict", *map(str, arguments)])
+    return exit.value.code
+
+
+def named(*names: str) -> list[str]:
+    """Pictures of the fixture as the command names them."""
+    return [str(Path("pictures", f"{name}.png")) for name in names]
+
+
+def table(text: str) -> list[dict]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def expected(top: int = 4) -> list:
+    classifier = coatnet.load(CHECKPOINT)
+    return classifier.answers(classifier(picture()), top)[0]
+
+
+def test_a_person_reads_names_and_percentages(capsys):
+    main(["predict", "pictures/a.png", "--top", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "pictures/a.png" and len(lines) == 3
+    assert lines[1].split("%  ")[1] == expected()[0].name
+    assert float(lines[1].split("%")[0]) == pytest.approx(100 * expected()[0].probability)
+
+
+def test_rows_for_a_program(capsys):
+    main(["predict", "--csv", "pictures/a.png"])
+    rows = table(capsys.readouterr().out)
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+    found = [(row["id"], row["name"], float(row["probability"])) for row in rows]
+    assert found == [tuple(answer) for answer in expected()]
+
+
+def test_one_list_for_a_program(capsys):
+    main(["predict", "--json", "pictures", "--top", "1"])
+    entries = json.loads(capsys.readouterr().out)
+    assert [entry["file"] for entry in entries] == named("a", "b", "below/c")
+    assert all(entry["answers"] == [expected()[0]._asdict()] for entry in entries)
+
+
+def test_a_folder_is_walked_in_order_without_hidden_files(capsys):
+    main(["predict", "--csv", "--top", "1", "pictures/b.png", "pictures"])
+    files = [row["file"] for row in table(capsys.readouterr().out)]
+    assert files == ["pictures/b.png", *named("a", "b", "below/c")]
+
+
+def test_standard_input(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(saved(picture(), "PNG"))))
+    main(["predict", "--csv", "--top", "1", "-"])
+    (row,) = table(capsys.readouterr().out)
+    assert (row["file"], row["name"]) == ("standard input", expected()[0].name)
+
+
+def test_a_file_appears_whole_or_not_at_all(capsys, monkeypatch):
+    Path("answers.json").write_text("former")
+    main(["predict", "--json", "--out", "answers.json", "pictures"])
+    assert capsys.readouterr().out == "" and len(json.loads(Path("answers.json").read_text())) == 3
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "_answers", interrupt)
+    before = sorted(Path().rglob("*"))
+    assert failing("--csv", "--out", "answers.json", "pictures") == 130
+    assert len(json.loads(Path("answers.json").read_text())) == 3 and sorted(Path().rglob("*")) == before
+
+
+def test_twenty_odd_pictures_each_get_an_answer(capsys):
+    Path("odd").mkdir()
+    for number, (kind, make) in enumerate(list(ODD.items())[:20]):
+        Path("odd", f"{number:02}-{kind}").write_bytes(make()[0])
+    main(["predict", "--csv", "--top", "1", "odd"])
+    captured = capsys.readouterr()
+    assert len(table(captured.out)) == 20 and "error" not in captured.err
+
+
+def test_twenty_broken_ones_are_named_and_the_others_go_on(capsys):
+    for kind, make in list(BROKEN.items())[:20]:
+        Path("pictures", f"{kind}.jpg").write_bytes(make())
+    assert failing("--csv", "--top", "1", "pictures", "nowhere.png") == 1
+    captured = capsys.readouterr()
+    assert [row["file"] for row in table(captured.out)] == named("a", "b", "below/c")
+    sentences = [line.split(" ")[1] for line in captured.err.splitlines()]
+    assert sentences == [*sorted(str(Path("pictures", f"{kind}.jpg")) for kind in list(BROKEN)[:20]), "nowhere.png"]
+
+
+def test_if_all_are_broken_the_list_is_empty(capsys):
+    Path("broken.jpg").write_text("no picture")
+    assert failing("--json", "broken.jpg") == 1
+    assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--top=1"])
+def test_a_name_in_no_encoding_is_no_trouble(form, capfdbinary):
+    name = b"caf\xe9.png"
+    try:
+        Path(name.decode("utf-8", "surrogateescape")).write_bytes(saved(picture(), "PNG"))
+    except OSError:
+        pytest.skip("this system's file names are always text")
+    main(["predict", form, name.decode("utf-8", "surrogateescape")])
+    assert b"caf" in capfdbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--top", "0", "pictures"], "--top 0 is less than 1"),
+        (["--out", "pictures", "pictures"], "--out pictures is a folder: name a file"),
+        (["empty"], "empty has no files in it"),
+        (["--model", "other.safetensors", "pictures"], "there is no model other.safetensors: `make repro` trains one"),
+        (["--model", "pictures/a.png", "pictures"], "pictures/a.png is no checkpoint"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(arguments, sentence):
+    Path("empty").mkdir()
+    said = failing(*arguments)
+    assert sentence in said and "\n" not in said
+
+
+def test_the_model_trained_here_comes_first_then_the_one_released_one(model, capsys):
+    def answered() -> bool:
+        main(["predict", "pictures/a.png"])
+        return expected()[0].name in capsys.readouterr().out if CHECKPOINT.exists() else True
+
+    Path("released").mkdir()
+    Path("released/laptop.safetensors").symlink_to(model)
+    assert answered()
+    CHECKPOINT.unlink()
+    assert answered()
+    Path("released/other.safetensors").symlink_to(model)
+    assert "name one by --model, released/laptop.safetensors or released/other.safetensors" in failing("pictures")
+    for file in Path("released").iterdir():
+        file.unlink()
+    assert failing("pictures") == "error: there is no model here: `make repro` trains one"
+    Path("released/laptop.safetensors.dvc").write_text("outs:")
+    pull = "`dvc pull released/laptop.safetensors` brings one, `make repro` trains one"
+    assert failing("pictures") == f"error: there is no model here: {pull}"
+    given = "released/laptop.safetensors"
+    assert failing("pictures", "--model", given) == f"error: there is no model {given}: {pull}"
+
+
+@pytest.mark.parametrize("settings", [{}, {"evaluate__flip": True, "evaluate__crop": 0.75, "evaluate__image_size": 64}])
+def test_files_get_the_answers_of_the_evaluate_stage(settings, tiny, tmp_path, monkeypatch):
+    params = tiny(data__synthetic__test_per_class=20, **settings)
+    CHECKPOINT.unlink()
+    write_synthetic(params.data.synthetic, ARCHIVE)
+    write_shards(ARCHIVE, SHARDS)
+    shards = Shards(SHARDS)
+    random = load_checkpoint(save_model(tmp_path / "random.safetensors", params)).model
+    values = params.model_dump(mode="json")
+    save_checkpoint(CHECKPOINT, Checkpoint(random, values, shards.classes, shards.mean, shards.std))
+    evaluate.main(params)
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        files = sorted(name for name in archive.namelist() if name.startswith("val/images"))
+        archive.extractall("extracted", files)
+    main(["predict", "--csv", "--top", "1", "--out", "answers.csv", "extracted"])
+    stage = pd.read_csv(REPORTS / "predictions.csv")
+    found = pd.read_csv("answers.csv")
+    assert list(found.file) == [str(Path("extracted", file)) for file in files]  # by class, as the shards
+    assert list(found.name) == list(stage.predicted)
+    assert list(found.probability) == pytest.approx(list(stage.probability), abs=2e-4)
+    assert found.name.nunique() > 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no head")
+def test_it_ends_quietly_where_nobody_reads_on():
+    command = f"{sys.executable} -m coatnet predict {'pictures ' * 300} | head -n 1"  # more than a pipe holds
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("pictures/a.png\n", "")
+
+
+def test_classes_of_one_name_are_told_apart(capsys):
+    main(["predict", "pictures/a.png", "--json"])
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert {answer["id"] for answer in entry["answers"]} == {wnid for wnid, _ in CLASSES}
+    assert {answer["name"] for answer in entry["answers"]} == {"goldfish", "crane (n02)", "crane (n03)", "n04"}
+
+
+def test_a_picture_of_a_million_pixels(capsys):
+    Image.new("RGB", (2000, 1500), "red").save("large.jpg")
+    main(["predict", "large.jpg"])
+    assert "%" in capsys.readouterr().out
