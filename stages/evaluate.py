@@ -56,7 +56,7 @@ def main(params: Params) -> None:
         return logits.cpu(), labels
 
     # With data.holdout the test set stays unseen: the held-out images stand in for it.
-    split = "holdout" if params.data.holdout else "test"
+    split = shards.evaluated(params.data.holdout)
     logits, labels = answers(split)
     found = accuracy(logits, labels)
     train_top1 = accuracy(*answers("train"))["top1"]

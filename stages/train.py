@@ -15,6 +15,7 @@ from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run
 
 
 def main(params: Params) -> None:
+    Shards(SHARDS).evaluated(params.data.holdout)  # nothing to evaluate on: better known before training than after
     launch(worker, params, processes=params.train.processes)
 
 

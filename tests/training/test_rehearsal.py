@@ -139,6 +139,9 @@ class FakeShards:
     def __init__(self, images: int):
         self.images = images
 
+    def evaluated(self, holdout):
+        return "test"
+
     def load(self, split, holdout):
         return torch.zeros(self.images, 3, 64, 64, dtype=torch.uint8), torch.zeros(self.images, dtype=torch.int64)
 
