@@ -38,7 +38,7 @@ def main(params: Params) -> None:
     )
 
     def answers(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        images, labels = shards.load(split, holdout=params.data.holdout)
+        images, labels = shards.load(split, holdout=params.data.holdout, fraction=params.data.fraction)
         with tqdm(desc=f"evaluate {split}", total=len(images), unit=" images", disable=None) as bar:
             try:
                 logits = predict(

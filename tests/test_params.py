@@ -48,6 +48,8 @@ def load(**overrides):
         ),
         ("evaluate.crop", 0.01, "evaluate.crop=0.01 is not valid: expected greater than or equal to 0.1"),
         ("data.holdout", 0.9, "data.holdout=0.9 is not valid: expected less than or equal to 0.5"),
+        ("data.fraction", 0.0, "data.fraction=0.0 is not valid: expected greater than 0"),
+        ("data.fraction", 1.5, "data.fraction=1.5 is not valid: expected less than or equal to 1"),
         ("data.size", 7, "data.size=7 is not valid: expected greater than or equal to 8"),
         ("data.sha256", "123", "expected 64 hexadecimal digits"),
         ("augment.policy", "autoaugment", "expected 'none', 'autoaugment-imagenet'"),

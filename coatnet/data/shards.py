@@ -214,12 +214,14 @@ class Shards:
             )
         return "holdout" if holdout else "test"
 
-    def load(self, split: str, holdout: float = 0.0) -> tuple[Tensor, Tensor]:
+    def load(self, split: str, holdout: float = 0.0, fraction: float = 1.0) -> tuple[Tensor, Tensor]:
         """Reads a split whole.
 
         Args:
             split: "train" (without the held-out images), "holdout" or "test".
             holdout: fraction of each class's training images held out, chosen by `evenly_spaced`.
+            fraction: fraction of each class's other training images that "train" has, chosen in the same way; the
+                held-out images are the same for any.
 
         Returns:
             Images, uint8, N x 3 x size x size, and labels, int64, N, in index order.
@@ -232,6 +234,8 @@ class Shards:
         keep = torch.ones(len(labels), dtype=torch.bool)
         if split != "test":
             keep = evenly_spaced(labels, holdout) == (split == "holdout")
+        if split == "train":
+            keep[keep.clone()] = evenly_spaced(labels[keep], fraction)
         images = torch.empty(int(keep.sum()), 3, self.size, self.size, dtype=torch.uint8)
         start = read = 0
         for entry in files:  # file by file, so that memory holds little more than the result

@@ -27,7 +27,7 @@ DECIDING = [
 def fingerprint(params: Params, shards: Shards) -> str:
     """One digest of all that the weights depend on: parameters, data, and the code of the floors that decide them."""
     used = params.model_dump(mode="json", include={"seed", "model", "augment", "train"})
-    used["holdout"] = params.data.holdout
+    used["holdout"], used["fraction"] = params.data.holdout, params.data.fraction
     data = [shards.digest("train"), shards.digest("test")]
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
     library = Path(__file__).parents[1]

@@ -216,6 +216,17 @@ def test_train_and_holdout_part_the_training_images(folder):
     assert len(shards.load("holdout")[0]) == 0
 
 
+def test_a_fraction_leaves_the_held_out_images_as_they_are(folder):
+    shards = Shards(folder)
+    for fraction, count in ((1.0, 2), (0.5, 1), (0.001, 1)):
+        images, labels = shards.load("train", 0.34, fraction)
+        assert labels.tolist() == [0] * count + [1] * count
+        held, _ = shards.load("holdout", 0.34, fraction)
+        assert torch.equal(held, shards.load("holdout", 0.34)[0])
+        assert not {i.numpy().tobytes() for i in images} & {i.numpy().tobytes() for i in held}
+        assert torch.equal(shards.load("test", 0.34, fraction)[0], shards.load("test")[0])
+
+
 def test_without_test_images_some_must_be_held_out(tmp_path, folder):
     index = json.loads((folder / "index.json").read_text())
     index["files"]["test"] = []

@@ -72,7 +72,7 @@ def test_a_wrong_parameter_stops_before_any_work(repository):
 
 def test_own_pictures_without_test_images(repository, tmp_path):
     source = put(tmp_path / "own", by_folder(train=12, test=0))
-    values = (f"data.archive={source}", "data.holdout=0.25")
+    values = (f"data.archive={source}", "data.holdout=0.25", "data.fraction=0.9")
     assert repository.stages_run("exp", "run", *(part for value in values for part in ("-S", value))) == ALL
     assert (repository.report("metrics")["images"], repository.report("metrics")["split"]) == (6, "holdout")
 

@@ -58,6 +58,19 @@ def test_held_out_images_stand_in_for_the_test_set(tiny, seen):
     assert (metrics()["split"], metrics()["images"]) == ("holdout", 4 * 6)
 
 
+def test_training_accuracy_is_of_the_fraction_used(tiny, seen, monkeypatch):
+    counts, load = {}, Shards.load
+
+    def counting(self, split, **chosen):
+        images, labels = load(self, split, **chosen)
+        counts[split] = len(images)
+        return images, labels
+
+    monkeypatch.setattr(Shards, "load", counting)
+    evaluate.main(tiny(data__holdout=0.25, data__fraction=0.5))
+    assert counts == {"holdout": 4 * 6, "train": 4 * 9}
+
+
 def test_without_test_images_it_says_what_to_set(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_own(put(tmp_path / "own", by_folder(test=0)), ARCHIVE, size=32, holdout=0.3)
