@@ -55,7 +55,9 @@ class DataParams(Section):
     archive: str | None
     urls: Annotated[Listed[str], Field(min_length=1)]
     sha256: Annotated[str, _matching("[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
+    size: Pixels
     holdout: Annotated[float, Field(ge=0, le=0.5)]
+    fraction: Annotated[float, Field(gt=0, le=1)]
     synthetic: SyntheticParams
 
 

@@ -23,7 +23,7 @@ def main(params: Params) -> None:
         keep_freed_memory()  # it costs little: few images are computed at a time
 
     def answers(split: str) -> tuple[torch.Tensor, torch.Tensor]:
-        images, labels = shards.load(split, holdout=params.data.holdout)
+        images, labels = shards.load(split, holdout=params.data.holdout, fraction=params.data.fraction)
         with tqdm(desc=f"evaluate {split}", total=len(images), unit=" images", disable=None) as bar:
             try:
                 return classifier.logits(images, bar.update), labels
@@ -33,7 +33,7 @@ def main(params: Params) -> None:
                 ) from error
 
     # With data.holdout the test set stays unseen: the held-out images stand in for it.
-    split = "holdout" if params.data.holdout else "test"
+    split = shards.evaluated(params.data.holdout)
     logits, labels = answers(split)
     found = accuracy(logits, labels)
     train_top1 = accuracy(*answers("train"))["top1"]

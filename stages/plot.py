@@ -27,7 +27,7 @@ def main(params: Params) -> None:
         pd.read_csv(REPORTS / f"{n}.csv", keep_default_na=False, dtype=NAMES) for n in ("predictions", "classes")
     )
     shards = Shards(SHARDS)
-    images, labels = shards.load("train", holdout=params.data.holdout)
+    images, labels = shards.load("train", holdout=params.data.holdout, fraction=params.data.fraction)
     drawn = {
         "loss": figures.loss_curve(history, metrics["split"]),
         "accuracy": figures.accuracy_curve(history, metrics),

@@ -22,6 +22,7 @@ HISTORY = REPORTS / "history.csv"
 
 def main(params: Params) -> None:
     check_log()
+    Shards(SHARDS).evaluated(params.data.holdout)  # nothing to evaluate on: better known before training than after
     launch(worker, params, processes=params.train.processes)
 
 

@@ -22,9 +22,8 @@ from ..errors import UserError
 from ..machine.files import atomic_write, write_text
 from .archive import Archive
 
-SIZE = 64  # pixels a side
-SHARD = 20_000  # images a file: 246 MB, one of them in memory at a time
-_BLOCK = 250  # images a thread decodes at a time
+SHARD = 20_000 * 3 * 64 * 64  # bytes of images a file at most: 246 MB, one of them in memory at a time
+_BLOCK = 250 * 3 * 64 * 64  # bytes of images that a thread decodes at a time
 _LISTED = 100  # groups of duplicates that the report names
 
 Item = tuple[str, int]  # file, label
@@ -33,7 +32,7 @@ Item = tuple[str, int]  # file, label
 def write_shards(archive: str | Path, folder: str | Path) -> dict[str, Any]:
     """Decodes an archive into `folder`: `train-*.safetensors`, `test-*.safetensors` and `index.json`.
 
-    Each file holds `images` (uint8, N x 3 x 64 x 64, RGB; greyscale is widened) and `labels` (int64, N), in index
+    Each file holds `images` (uint8, N x 3 x size x size, RGB; greyscale is widened) and `labels` (int64, N), in index
     order: by class, then by file name. The same archive gives the same bytes everywhere. Uses as many threads as torch.
 
     Returns:
@@ -41,7 +40,7 @@ def write_shards(archive: str | Path, folder: str | Path) -> dict[str, Any]:
         of each split, and the files that are byte for byte the same under two labels or on both sides of the split.
 
     Raises:
-        UserError: the archive or an image in it is broken, an image is not 64 x 64, or no space is left.
+        UserError: the archive or an image in it is broken, images differ in size, or no space is left.
     """
     folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.tmp")
@@ -63,14 +62,18 @@ def _write(archive: Archive, folder: Path) -> tuple[dict[str, Any], dict[str, An
     digests = {}
     moments = {}
     sources: defaultdict[bytes, list[Item]] = defaultdict(list)  # the items of each content
+    first, _ = archive.train[0]
+    size = _decode_image(archive.path, first, archive.read(first)).shape[-1]
+    per_file = max(1, SHARD // (3 * size**2))
     for split, items in (("train", archive.train), ("test", archive.test)):
-        labels = torch.tensor([label for _, label in items])
+        labels = torch.tensor([label for _, label in items], dtype=torch.int64)
         digest = hashlib.sha256()
         moments[split] = np.zeros((2, 3), np.int64)
         with tqdm(desc=f"decode {split}", total=len(items), unit=" images", disable=None) as progress:
-            for start in range(0, len(items), SHARD):
-                shard = slice(start, start + SHARD)
-                images = _decode(archive, items[shard], sources, moments[split], progress)
+            for start in range(0, len(items), per_file):
+                shard = slice(start, start + per_file)
+                images = torch.empty(len(items[shard]), 3, size, size, dtype=torch.uint8)
+                _decode(archive, items[shard], images, sources, moments[split], progress)
                 digest.update(images.numpy().data)
                 path = folder / f"{split}-{len(files[split])}.safetensors"
                 with atomic_write(path) as temporary:
@@ -80,8 +83,8 @@ def _write(archive: Archive, folder: Path) -> tuple[dict[str, Any], dict[str, An
         digest.update(labels.numpy().data)
         digests[split] = digest.hexdigest()
 
-    mean, std = _mean_std(moments["train"], len(archive.train) * SIZE * SIZE)
-    shared = {"mean": mean, "std": std, "digests": digests}
+    mean, std = _mean_std(moments["train"], len(archive.train) * size * size)
+    shared = {"size": size, "mean": mean, "std": std, "digests": digests}
     index = {"classes": archive.classes, **shared, "files": files}
     counts = {"train": len(archive.train), "test": len(archive.test)}
     report = {"classes": len(archive.classes), "images": counts, **shared, "duplicates": _duplicates(sources.values())}
@@ -89,10 +92,14 @@ def _write(archive: Archive, folder: Path) -> tuple[dict[str, Any], dict[str, An
 
 
 def _decode(
-    archive: Archive, items: list[Item], sources: dict[bytes, list[Item]], moments: np.ndarray, progress: tqdm
-) -> Tensor:
-    """The images of `items`, N x 3 x 64 x 64; adds to `moments`, and enters each item under its content's hash."""
-    images = torch.empty(len(items), 3, SIZE, SIZE, dtype=torch.uint8)
+    archive: Archive,
+    items: list[Item],
+    out_bchw: Tensor,
+    sources: dict[bytes, list[Item]],
+    moments: np.ndarray,
+    progress: tqdm,
+) -> None:
+    """Decodes `items` into `out_bchw`; adds to `moments`, and enters each item under its content's hash."""
 
     def read(block: list[Item]) -> list[tuple[str, bytes]]:
         files = [(member, archive.read(member)) for member, _ in block]
@@ -101,33 +108,40 @@ def _decode(
         return files
 
     # This thread reads the zip (under Python's lock) while the others decode (without it).
-    blocks = [items[start : start + _BLOCK] for start in range(0, len(items), _BLOCK)]
+    count = max(1, _BLOCK // out_bchw[0].numel())
+    blocks = [items[start : start + count] for start in range(0, len(items), count)]
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        decoded = threads.map(partial(_decode_block, archive.path), map(read, blocks), images.split(_BLOCK))
+        decoded = threads.map(partial(_decode_block, archive.path), map(read, blocks), out_bchw.split(count))
         for block, sums in zip(blocks, decoded, strict=True):
             moments += sums
             progress.update(len(block))
-    return images
 
 
 def _decode_block(archive: Path, files: list[tuple[str, bytes]], out_bchw: Tensor) -> np.ndarray:
     """Decodes into `out_bchw`; returns the sums and the sums of squares of each channel's pixels, 2 x 3."""
-    from torchvision.io import ImageReadMode, decode_jpeg  # a second to import, and the other stages decode nothing
-
+    size = out_bchw.shape[-1]
     images_chw = []
     for member, content in files:
-        try:
-            image_chw = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
-        except (RuntimeError, ValueError):
-            raise UserError(f"{archive}: {member} does not decode as JPEG: fetch or copy the zip again") from None
+        image_chw = _decode_image(archive, member, content)
         _, height, width = image_chw.shape
-        if (height, width) != (SIZE, SIZE):
-            raise UserError(f"{archive}: {member} is {width}x{height} pixels, but images must be {SIZE}x{SIZE}")
+        if (height, width) != (size, size):
+            raise UserError(f"{archive}: {member} is {width}x{height} pixels, but images must be {size}x{size}")
         images_chw.append(image_chw)
     torch.stack(images_chw, out=out_bchw)
     # In NumPy, since torch would start threads of its own in each of these threads.
     x_bcp = out_bchw.flatten(2).numpy()
     return np.stack([x_bcp.sum((0, 2), dtype=np.int64), np.einsum("bcp,bcp->c", x_bcp, x_bcp, dtype=np.int64)])
+
+
+def _decode_image(archive: Path, member: str, content: bytes) -> Tensor:
+    """uint8, 3 x H x W, RGB."""
+    from torchvision.io import ImageReadMode, decode_jpeg, decode_png  # a second to import; no other stage decodes
+
+    kind, decode = ("PNG", decode_png) if member.lower().endswith(".png") else ("JPEG", decode_jpeg)
+    try:
+        return decode(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
+    except (RuntimeError, ValueError):
+        raise UserError(f"{archive}: {member} does not decode as {kind}: fetch or copy the zip again") from None
 
 
 def _mean_std(moments: np.ndarray, pixels: int) -> tuple[list[float], list[float]]:
@@ -160,6 +174,7 @@ class Shards:
 
     Attributes:
         classes: (id, names) of each class, by label.
+        size: of the images, pixels a side.
         mean, std: of the three channels over the training images, 0..1.
 
     Raises:
@@ -171,6 +186,7 @@ class Shards:
         try:
             index = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
             self.classes: list[tuple[str, str]] = [(wnid, name) for wnid, name in index["classes"]]
+            self.size: int = index["size"]
             self.mean: list[float] = index["mean"]
             self.std: list[float] = index["std"]
             self._digests, self._files = index["digests"], index["files"]
@@ -185,26 +201,42 @@ class Shards:
         """The SHA-256 of the pixels and labels of "train" (all of it) or "test", however they are cut into files."""
         return self._digests[split]
 
-    def load(self, split: str, holdout: float = 0.0) -> tuple[Tensor, Tensor]:
+    def evaluated(self, holdout: float) -> str:
+        """The split that models are evaluated on: "holdout" where `holdout` is not 0, else "test".
+
+        Raises:
+            UserError: it would be "test", but there are no test images.
+        """
+        if not holdout and not self._files["test"]:
+            raise UserError(
+                "these data have no test images: have some training images held out for evaluation, such as by "
+                "-S data.holdout=0.1"
+            )
+        return "holdout" if holdout else "test"
+
+    def load(self, split: str, holdout: float = 0.0, fraction: float = 1.0) -> tuple[Tensor, Tensor]:
         """Reads a split whole.
 
         Args:
             split: "train" (without the held-out images), "holdout" or "test".
-            holdout: fraction of each class's training images held out, see `holdout_mask`.
+            holdout: fraction of each class's training images held out, chosen by `evenly_spaced`.
+            fraction: fraction of each class's other training images that "train" has, chosen in the same way; the
+                held-out images are the same for any.
 
         Returns:
-            Images, uint8, N x 3 x 64 x 64, and labels, int64, N, in index order.
+            Images, uint8, N x 3 x size x size, and labels, int64, N, in index order.
 
         Raises:
             UserError: a file is missing or broken.
         """
         files = self._files["test" if split == "test" else "train"]
-        labels = torch.cat([self._read(entry["file"], "labels") for entry in files])
-        if split == "test":
-            keep = torch.ones(len(labels), dtype=torch.bool)
-        else:
-            keep = holdout_mask(labels, holdout) == (split == "holdout")
-        images = torch.empty(int(keep.sum()), 3, SIZE, SIZE, dtype=torch.uint8)
+        labels = torch.cat([torch.empty(0, dtype=torch.int64)] + [self._read(f["file"], "labels") for f in files])
+        keep = torch.ones(len(labels), dtype=torch.bool)
+        if split != "test":
+            keep = evenly_spaced(labels, holdout) == (split == "holdout")
+        if split == "train":
+            keep[keep.clone()] = evenly_spaced(labels[keep], fraction)
+        images = torch.empty(int(keep.sum()), 3, self.size, self.size, dtype=torch.uint8)
         start = read = 0
         for entry in files:  # file by file, so that memory holds little more than the result
             part = self._read(entry["file"], "images")
@@ -225,14 +257,15 @@ class Shards:
         return UserError(f"{self.folder / file} is missing or broken: preprocess the data again")
 
 
-def holdout_mask(labels: Tensor, fraction: float) -> Tensor:
-    """Which training images are held out: evenly spaced ones of each class, `round(fraction * n)` but at least one.
+def evenly_spaced(labels: Tensor, fraction: float) -> Tensor:
+    """Chooses evenly spaced images of each class, `round(fraction * n)` of its n, but at least one.
 
-    The choice depends on the order alone, so every seed and every run holds out the same images.
+    The choice depends on the order alone, so every seed and every run chooses the same images. What a smaller fraction
+    chooses need not be among what a larger one does.
 
     Args:
         labels: int64, N.
-        fraction: of each class, 0 to 0.5; 0 holds out nothing.
+        fraction: of each class, 0 to 1; 0 chooses nothing.
 
     Returns:
         bool, N.

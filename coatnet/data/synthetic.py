@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from ..machine.files import atomic_write
 from ..params import SyntheticParams
-from .archive import ANNOTATIONS, WNIDS, WORDS, write_zip
-from .shards import SIZE
+from .archive import OFFICIAL_SIZE, write_zip
+from .layout import ANNOTATIONS, WNIDS, WORDS
 
 _SHAPES = {  # is (u, v), in radii from the centre, inside?
     "circle": lambda u, v: u**2 + v**2 < 1,
@@ -49,8 +49,12 @@ _CLASSES = [_COMBINATIONS[77 * i % len(_COMBINATIONS)] for i in range(len(_COMBI
 _JPEG_QUALITY = 90
 
 
-def write_synthetic(params: SyntheticParams, target: str | Path) -> None:
+def write_synthetic(params: SyntheticParams, target: str | Path, size: int = OFFICIAL_SIZE) -> None:
     """Writes the data set as a canonical archive; a seed gives the same bytes with the same versions of the libraries.
+
+    Args:
+        target: where it appears, whole or not at all.
+        size: pixels a side. Images are drawn at this size, so another one also varies them otherwise.
 
     Raises:
         UserError: no space is left.
@@ -60,10 +64,10 @@ def write_synthetic(params: SyntheticParams, target: str | Path) -> None:
         atomic_write(target) as temporary,
         tqdm(desc="draw", total=total, unit=" images", disable=None) as progress,
     ):
-        write_zip(temporary, _members(params, progress))
+        write_zip(temporary, _members(params, size, progress))
 
 
-def _members(params: SyntheticParams, progress: tqdm) -> Iterator[tuple[str, bytes]]:
+def _members(params: SyntheticParams, size: int, progress: tqdm) -> Iterator[tuple[str, bytes]]:
     """Names and contents, in the order of names."""
     from torchvision.io import encode_jpeg  # a second to import, and `coatnet.data` is imported by every stage
 
@@ -72,7 +76,7 @@ def _members(params: SyntheticParams, progress: tqdm) -> Iterator[tuple[str, byt
     annotations = []
     for split, count in (("train", params.train_per_class), ("val", params.test_per_class)):
         for label, wnid in enumerate(wnids):
-            for i, image_chw in enumerate(_draw(*_CLASSES[label], count, generator)):
+            for i, image_chw in enumerate(_draw(*_CLASSES[label], count, size, generator)):
                 if split == "train":
                     name = f"train/{wnid}/images/{wnid}_{i:05d}.JPEG"
                 else:
@@ -89,13 +93,13 @@ def _members(params: SyntheticParams, progress: tqdm) -> Iterator[tuple[str, byt
     yield WORDS, "".join(rows).encode()
 
 
-def _draw(texture: str, colour: str, shape: str, count: int, generator: torch.Generator) -> Tensor:
-    """`count` images of a class, uint8, count x 3 x 64 x 64."""
+def _draw(texture: str, colour: str, shape: str, count: int, size: int, generator: torch.Generator) -> Tensor:
+    """`count` images of a class, uint8, count x 3 x size x size."""
 
-    def uniform(low: float, high: float, *size: int) -> Tensor:
-        return low + (high - low) * torch.rand(count, *size, generator=generator)
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *shape, generator=generator)
 
-    axis = torch.linspace(-1, 1, SIZE)
+    axis = torch.linspace(-1, 1, size)
     x, y = axis - uniform(-0.4, 0.4, 1, 1), axis[:, None] - uniform(-0.4, 0.4, 1, 1)
     angle, radius = uniform(0, 2 * math.pi, 1, 1), uniform(0.3, 0.6, 1, 1)
     u = (x * angle.cos() + y * angle.sin()) / radius
@@ -104,7 +108,7 @@ def _draw(texture: str, colour: str, shape: str, count: int, generator: torch.Ge
     light = _TEXTURES[texture](u, v, uniform(0, 2 * math.pi, 1, 1))
     tint = torch.tensor(_COLOURS[colour])[:, None, None] * uniform(0.7, 1.1, 3, 1, 1)
     figure = tint * torch.where(light, 1.0, 0.35)[:, None]
-    background = F.interpolate(uniform(0, 0.8, 3, 4, 4), size=SIZE, mode="bilinear")
+    background = F.interpolate(uniform(0, 0.8, 3, 4, 4), size=size, mode="bilinear")
     image = torch.where(_SHAPES[shape](u, v)[:, None], figure, background)
     image += 0.08 * torch.randn(image.shape, generator=generator)
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)

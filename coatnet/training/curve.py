@@ -17,7 +17,7 @@ class Curve:
 
     def __init__(self, params: Params, shards: Shards, world: World):
         held_out = params.data.holdout
-        images_and_labels = shards.load("holdout" if held_out else "test", holdout=held_out)
+        images_and_labels = shards.load(shards.evaluated(held_out), holdout=held_out)
         # Each process evaluates some of the images.
         self.images, self.labels = (t[world.rank :: world.size].to(world.device) for t in images_and_labels)
         self.transform = EvalTransform(image_size=params.model.image_size, mean=shards.mean, std=shards.std)

@@ -67,7 +67,8 @@ class Trainer:
         configure_kernels(train.deterministic)
         self.dtype = autocast_dtype(train, device)
 
-        images, labels = (t.to(device) for t in shards.load("train", holdout=params.data.holdout))
+        trained_on = shards.load("train", holdout=params.data.holdout, fraction=params.data.fraction)
+        images, labels = (t.to(device) for t in trained_on)
         place = {"rank": world.rank, "world": world.size}
         self.batches = Batches(images, labels, batch_size=train.batch_size, seed=params.seed, **place)
         self.passes = params.augment.passes or (None,)

@@ -32,7 +32,7 @@ def fingerprint(params: Params, shards: Shards) -> str:
         UserError: `train.init` cannot be read.
     """
     used = params.model_dump(mode="json", include={"seed", "model", "augment", "train"})
-    used["holdout"] = params.data.holdout
+    used["holdout"], used["fraction"] = params.data.holdout, params.data.fraction
     data = [shards.digest("train"), shards.digest("test")]
     digest = hashlib.sha256(json.dumps([used, data], sort_keys=True).encode())
     digest.update(init_digest(params.train.checkpoint).encode())

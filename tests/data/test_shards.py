@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torchvision.io import encode_png
 
 from coatnet import UserError
-from coatnet.data import Shards, holdout_mask, write_shards
+from coatnet.data import Shards, evenly_spaced, write_shards
 from coatnet.data import shards as module
 from tests.data.layout import jpeg, members, pack
 
@@ -87,7 +87,7 @@ def test_the_real_cut(real_cut, photo_shards):
 
 
 def test_any_packing_and_any_number_of_threads_give_the_same_bytes(tmp_path, source, folder, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", 2)  # several tasks
+    monkeypatch.setattr(module, "_BLOCK", 2 * 3 * 64 * 64)  # several tasks
     other = pack(tmp_path / "b.zip", members(), root="", compression=zipfile.ZIP_STORED, backwards=True)
     threads = torch.get_num_threads()
     try:
@@ -99,8 +99,8 @@ def test_any_packing_and_any_number_of_threads_give_the_same_bytes(tmp_path, sou
 
 
 def test_files_do_not_show_in_what_is_loaded(tmp_path, source, folder, monkeypatch):
-    monkeypatch.setattr(module, "SHARD", 4)
-    monkeypatch.setattr(module, "_BLOCK", 3)
+    monkeypatch.setattr(module, "SHARD", 4 * 3 * 64 * 64)
+    monkeypatch.setattr(module, "_BLOCK", 3 * 3 * 64 * 64)
     write_shards(source, tmp_path / "small")
     assert len(contents(tmp_path / "small")) == 2 + 1 + 1
     one, several = Shards(folder), Shards(tmp_path / "small")
@@ -216,12 +216,36 @@ def test_train_and_holdout_part_the_training_images(folder):
     assert len(shards.load("holdout")[0]) == 0
 
 
+def test_a_fraction_leaves_the_held_out_images_as_they_are(folder):
+    shards = Shards(folder)
+    for fraction, count in ((1.0, 2), (0.5, 1), (0.001, 1)):
+        images, labels = shards.load("train", 0.34, fraction)
+        assert labels.tolist() == [0] * count + [1] * count
+        held, _ = shards.load("holdout", 0.34, fraction)
+        assert torch.equal(held, shards.load("holdout", 0.34)[0])
+        assert not {i.numpy().tobytes() for i in images} & {i.numpy().tobytes() for i in held}
+        assert torch.equal(shards.load("test", 0.34, fraction)[0], shards.load("test")[0])
+
+
+def test_without_test_images_some_must_be_held_out(tmp_path, folder):
+    index = json.loads((folder / "index.json").read_text())
+    index["files"]["test"] = []
+    (folder / "index.json").write_text(json.dumps(index))
+    shards = Shards(folder)
+    images, labels = shards.load("test")
+    assert images.shape == (0, 3, 64, 64) and labels.dtype == torch.int64
+    assert shards.evaluated(0.1) == "holdout"
+    with pytest.raises(UserError, match=r"no test images: .* such as by -S data\.holdout=0\.1"):
+        shards.evaluated(0.0)
+
+
 @pytest.mark.parametrize(
-    ("share", "counts"), [(0, [0, 0, 0]), (0.001, [1, 1, 1]), (0.1, [10, 1, 1]), (0.5, [50, 4, 1])]
+    ("share", "counts"),
+    [(0, [0, 0, 0]), (0.001, [1, 1, 1]), (0.1, [10, 1, 1]), (0.5, [50, 4, 1]), (0.9, [90, 6, 2]), (1, [100, 7, 2])],
 )
-def test_the_share_is_held_out_of_every_class(share, counts):
+def test_the_share_is_taken_of_every_class(share, counts):
     labels = torch.tensor([0] * 100 + [1] * 7 + [2] * 2)
-    mask = holdout_mask(labels, share)
+    mask = evenly_spaced(labels, share)
     assert [int(mask[labels == label].sum()) for label in range(3)] == counts
     if share == 0.1:
         assert mask[:100].nonzero().flatten().tolist() == list(range(5, 100, 10))

@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 
 from stages import run
+from tests.data.layout import by_folder, put
+
+from .conftest import ALL
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +69,13 @@ def test_a_wrong_parameter_stops_before_any_work(repository):
     assert failed.returncode
     assert "error: params.yaml: model.blocks has 3 entries but model.layout=CCTT has 4 stages" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_own_pictures_without_test_images(repository, tmp_path):
+    source = put(tmp_path / "own", by_folder(train=12, test=0))
+    values = (f"data.archive={source}", "data.holdout=0.25", "data.fraction=0.9")
+    assert repository.stages_run("exp", "run", *(part for value in values for part in ("-S", value))) == ALL
+    assert (repository.report("metrics")["images"], repository.report("metrics")["split"]) == (6, "holdout")
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "train", "evaluate", "plot"])

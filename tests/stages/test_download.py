@@ -1,14 +1,15 @@
 import hashlib
+import os
 import subprocess
 import sys
 
 import pytest
 
 from coatnet import UserError
-from coatnet.data import write_canonical
+from coatnet.data import Shards, write_canonical, write_shards
 from stages import download
 from tests.conftest import PARAMS, ROOT
-from tests.data.layout import members, pack
+from tests.data.layout import by_folder, members, pack, put
 from tests.data.server import serve
 
 
@@ -97,6 +98,42 @@ def test_other_data_goes_before_the_source(tiny, workspace, tmp_path, expected, 
     download.main(tiny(data__source=source_name, data__archive=str(other)))
     write_canonical(other, tmp_path / "other-canonical.zip")
     assert (workspace / "data/archive.zip").read_bytes() == (tmp_path / "other-canonical.zip").read_bytes()
+
+
+def test_own_data_without_test_images_ask_for_a_holdout(tiny, workspace, tmp_path):
+    source = str(put(tmp_path / "own", by_folder(test=0)))
+    with pytest.raises(UserError, match=r"own has no val/CLASS/\*.* such as by -S data\.holdout=0\.1"):
+        download.main(tiny(data__archive=source))
+    assert files(workspace) == []
+    download.main(tiny(data__archive=source, data__holdout=0.1))
+    assert files(workspace) == ["data/archive.zip"]
+
+
+@pytest.mark.parametrize("given", ["own", "official", "synthetic", "copy"])
+def test_every_source_gives_images_of_the_size_asked_for(
+    tiny, workspace, tmp_path, source, expected, monkeypatch, given
+):
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    with serve(source.read_bytes()) as server:
+        params = {"data__size": 24, "data__source": "tiny-imagenet", "data__urls": [server.url], "data__sha256": sha256}
+        if given == "own":
+            params["data__archive"] = str(put(tmp_path / "own", by_folder()))
+        elif given == "synthetic":
+            params["data__source"] = "synthetic"
+        elif given == "copy":
+            monkeypatch.setenv("TINY_IMAGENET_ZIP", str(source))
+        download.main(tiny(**params))
+    write_shards("data/archive.zip", "data/shards")
+    shards = Shards("data/shards")
+    assert shards.size == 24 and shards.load("train")[0].shape[1:] == (3, 24, 24)
+    assert files(workspace / "data") == ["archive.zip", *(f"shards/{n}" for n in sorted(os.listdir("data/shards")))]
+
+
+def test_a_copy_with_other_content_is_refused_at_any_size(tiny, workspace, tmp_path, expected, monkeypatch):
+    monkeypatch.setenv("TINY_IMAGENET_ZIP", str(pack(tmp_path / "copy.zip", members(train=4))))
+    with pytest.raises(UserError, match=r"copy\.zip does not hold the official Tiny ImageNet"):
+        download.main(tiny(data__source="tiny-imagenet", data__size=32))
+    assert files(workspace) == []
 
 
 def test_an_error_is_one_sentence_and_exit_status_1(workspace):

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from coatnet import UserError, create_model
-from coatnet.data import Shards, write_shards, write_synthetic
+from coatnet.data import Shards, write_own, write_shards, write_synthetic
 from coatnet.inference import classifier
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
-from stages import ARCHIVE, CHECKPOINT, REPORTS, SHARDS, evaluate
+from stages import ARCHIVE, CHECKPOINT, REPORTS, SHARDS, evaluate, train
+from tests.data.layout import by_folder, put
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,34 @@ def test_another_size_and_crop_reach_the_transform(tiny, seen):
 def test_held_out_images_stand_in_for_the_test_set(tiny, seen):
     evaluate.main(tiny(data__holdout=0.25))
     assert (metrics()["split"], metrics()["images"]) == ("holdout", 4 * 6)
+
+
+def test_training_accuracy_is_of_the_fraction_used(tiny, seen, monkeypatch):
+    counts, load = {}, Shards.load
+
+    def counting(self, split, **chosen):
+        images, labels = load(self, split, **chosen)
+        counts[split] = len(images)
+        return images, labels
+
+    monkeypatch.setattr(Shards, "load", counting)
+    evaluate.main(tiny(data__holdout=0.25, data__fraction=0.5))
+    assert counts == {"holdout": 4 * 6, "train": 4 * 9}
+
+
+def test_without_test_images_it_says_what_to_set(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_own(put(tmp_path / "own", by_folder(test=0)), ARCHIVE, size=32, holdout=0.3)
+    write_shards(ARCHIVE, SHARDS)
+    shards, params = Shards(SHARDS), tiny()
+    model = create_model(params.model, shards.num_classes).eval()
+    values = params.model_dump(mode="json")
+    save_checkpoint(CHECKPOINT, Checkpoint(model, values, shards.classes, shards.mean, shards.std))
+    for stage in (train, evaluate):
+        with pytest.raises(UserError, match=r"no test images: .* such as by -S data\.holdout=0\.1"):
+            stage.main(params)
+    evaluate.main(tiny(data__holdout=0.3))
+    assert (metrics()["split"], metrics()["images"]) == ("holdout", 2)
 
 
 def test_other_classes_are_refused(tiny, workspace, tmp_path, monkeypatch):

@@ -5,8 +5,8 @@ import pytest
 
 from coatnet import UserError
 from coatnet.data import Shards
-from stages import download, preprocess
-from tests.data.layout import members, pack
+from stages import REPORTS, download, preprocess
+from tests.data.layout import by_folder, members, pack, put
 
 
 @pytest.fixture
@@ -43,7 +43,17 @@ def test_a_bad_image_leaves_no_outs(run, tmp_path):
     broken = pack(tmp_path / "broken.zip", members() | {"train/n01/images/n01_2.JPEG": b"no image"})
     with pytest.raises(UserError, match=r"train/n01/images/n01_2\.JPEG"):
         run(broken, "folder")
-    assert set(contents(tmp_path / "folder")) == {"data/archive.zip"}
+    assert contents(tmp_path / "folder") == {}
+
+
+def test_data_without_test_images_say_so_in_the_report(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = tiny(data__archive=str(put(tmp_path / "own", by_folder(train=4, test=0))), data__holdout=0.25)
+    download.main(params)
+    preprocess.main(params)
+    report = json.loads((REPORTS / "data.json").read_text())
+    assert (report["classes"], report["images"], report["size"]) == (2, {"train": 8, "test": 0}, 64)
+    assert report["duplicates"]["train_and_test"] == {"groups": 0, "files": []}
 
 
 def test_without_an_archive(tiny, tmp_path, monkeypatch):

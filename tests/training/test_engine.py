@@ -101,7 +101,10 @@ def test_a_signal_in_a_later_pass_costs_no_step(tiny, train, stop, tmp_path, cap
     assert unbroken.history == again.history
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"train__lr": 1e-3}, {"augment__flip": 0.1}, {"data__holdout": 0.1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"train__lr": 1e-3}, {"augment__flip": 0.1}, {"data__holdout": 0.1}, {"data__fraction": 0.5}],
+)
 def test_progress_of_another_run_is_left_alone(tiny, train, tmp_path, capsys, change):
     train(tiny(train__epochs=1))
     fresh = train(tiny(train__epochs=1, **change))
@@ -238,9 +241,10 @@ def test_sizes_grow_by_the_schedule(tiny, train, monkeypatch):
     assert sizes == {0: {(32, 32)}, 1: {(64, 64)}, 2: {(64, 64)}}
 
 
-def test_held_out_images_are_evaluated_and_not_trained_on(tiny, shards, world, tmp_path):
-    trainer = Trainer(tiny(data__holdout=0.25), shards, world, tmp_path / "progress")
-    assert len(trainer.batches.images) == 72
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_held_out_images_are_evaluated_and_not_trained_on(tiny, shards, world, tmp_path, fraction):
+    trainer = Trainer(tiny(data__holdout=0.25, data__fraction=fraction), shards, world, tmp_path / "progress")
+    assert len(trainer.batches.images) == 72 * fraction
     assert len(trainer.curve.images) == 24
     seen = {image.numpy().tobytes() for image in trainer.batches.images}
     assert not seen & {image.numpy().tobytes() for image in trainer.curve.images}

@@ -1,0 +1,203 @@
+"""Files in a folder, a zip or a tar, found by the same names and read one at a time."""
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import posixpath
+import re
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from ..errors import UserError
+
+_OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)  # absolute, or with a ".." in it
+# What systems leave behind; so do names that begin with a dot.
+_CLUTTER = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
+Unpack = Callable[[Path], io.BufferedIOBase]
+_UNPACK: dict[bytes, Unpack] = {  # how a compressed file begins, and what reads it
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
+_PIECE = 1 << 20  # bytes
+
+
+class Container(ABC):
+    """Use it in a `with`.
+
+    Attributes:
+        path: of the folder or the archive.
+        names: of its files, sorted, with "/" between folders; hidden files and what systems leave behind left out.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._opened = ExitStack()
+        self._members: dict[str, Any] = {}
+        try:
+            for name, member in self._open():
+                self._add(name, member)
+        except BaseException:
+            self.close()
+            raise
+        self.names = sorted(self._members)
+
+    def __enter__(self) -> "Container":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def enter(self, root: str) -> None:
+        """Keeps what lies under `root` ("" or "FOLDER/.../"), named from there."""
+        self._members = {n.removeprefix(root): member for n, member in self._members.items() if n.startswith(root)}
+        self.names = sorted(self._members)
+
+    def read(self, name: str) -> bytes:
+        """The content of one of `names`.
+
+        Raises:
+            UserError: it is damaged, encrypted, compressed in a way that Python cannot read, or no file.
+        """
+        try:
+            return self._read(self._members[name])
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError) as e:
+            reason = getattr(e, "strerror", None) or e
+            raise UserError(f"{self.path}: {name} cannot be read ({reason}): fetch or copy it again") from None
+
+    def _add(self, name: str, member: Any) -> None:
+        if _OUTSIDE.match(name):
+            raise UserError(f"{self.path}: {name!r} would lie outside of it: do not use these data")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{self.path}: the name {name!r} is not in UTF-8: rename that file") from None
+        name = posixpath.normpath(name.replace("\\", "/"))
+        if not any(part.startswith(".") or part in _CLUTTER for part in name.split("/")):
+            self._members[name] = member
+
+    @abstractmethod
+    def _open(self) -> Iterable[tuple[str, Any]]:
+        """The name of each file, and what `_read` knows it by."""
+
+    @abstractmethod
+    def _read(self, member: Any) -> bytes: ...
+
+
+class _Folder(Container):
+    def _open(self) -> Iterable[tuple[str, str]]:
+        try:
+            yield from _walk(str(self.path), "", ())
+        except OSError as error:
+            raise UserError(f"{error.filename or self.path} cannot be read: {error.strerror}") from None
+
+    def _read(self, member: str) -> bytes:
+        if not os.path.isfile(member):  # opening a pipe would wait for ever
+            raise OSError("it is no file, or a link to nothing")
+        with open(member, "rb") as file:
+            return file.read()
+
+
+def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Names, from the first folder on, and paths of all files. Links are followed."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise UserError(f"{folder} is a link to a folder that it lies in: remove it")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, real))
+            else:
+                yield prefix + entry.name, entry.path
+
+
+class _Zip(Container):
+    def _open(self) -> Iterable[tuple[str, zipfile.ZipInfo]]:
+        try:
+            self._zip = self._opened.enter_context(zipfile.ZipFile(self.path))
+        except zipfile.BadZipFile:
+            raise UserError(f"{self.path} is not a whole zip file, perhaps cut off: fetch or copy it again") from None
+        return [(info.filename, info) for info in self._zip.infolist() if not info.filename.endswith(("/", "\\"))]
+
+    def _read(self, member: zipfile.ZipInfo) -> bytes:
+        return self._zip.read(member)
+
+
+class _Tar(Container):
+    """Args: `unpack`: what reads the compressed file; `scratch`: the folder for what it held."""
+
+    def __init__(self, path: Path, unpack: Unpack | None, scratch: Path | None):
+        self._unpack, self._scratch = unpack, scratch
+        super().__init__(path)
+
+    def _open(self) -> Iterable[tuple[str, tarfile.TarInfo]]:
+        file: IO[bytes]
+        if self._unpack:  # a compressed file can only be read from its beginning
+            file = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 # closed with all else
+            self._opened.enter_context(file)
+            self._unpack_to(file, self._unpack)
+        else:
+            file = self._opened.enter_context(self.path.open("rb"))
+        try:
+            self._tar = self._opened.enter_context(tarfile.TarFile(fileobj=file))
+            return [(member.name, member) for member in self._tar if not member.isdir()]
+        except tarfile.TarError:
+            raise UserError(f"{self.path} is neither a folder nor a whole zip or tar: fetch or copy it again") from None
+
+    def _unpack_to(self, file: IO[bytes], unpack: Unpack) -> None:
+        try:
+            with unpack(self.path) as packed, tqdm(desc="unpack", unit="B", unit_scale=True, disable=None) as progress:
+                while piece := packed.read(_PIECE):
+                    file.write(piece)
+                    progress.update(len(piece))
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            if getattr(error, "errno", None):  # the system's, such as a full disk
+                raise
+            raise UserError(f"{self.path} is damaged or cut off ({error}): fetch or copy it again") from None
+        file.seek(0)
+
+    def _read(self, member: tarfile.TarInfo) -> bytes:
+        try:
+            file = self._tar.extractfile(member)  # of a link, what it points to; never outside of the tar
+        except KeyError:
+            file = None
+        if file is None:
+            raise OSError("it is no file, or a link to nothing in this tar")
+        return file.read()
+
+
+def open_container(path: str | Path, scratch: Path | None = None) -> Container:
+    """Opens a folder, a zip or a tar (plain or compressed by gzip, bzip2 or xz), whatever its name ends in.
+
+    Args:
+        path: "~" is the user's own folder.
+        scratch: the folder in which a compressed tar lies unpacked while it is open (default: the system's).
+
+    Raises:
+        UserError: it is nothing of these, cut off or damaged, or a file in it would lie outside of it.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _Folder(path)
+    try:
+        with open(path, "rb") as opened:
+            start = opened.read(max(map(len, _UNPACK)))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if start.startswith(b"PK"):
+        return _Zip(path)
+    return _Tar(path, next((unpack for magic, unpack in _UNPACK.items() if start.startswith(magic)), None), scratch)

@@ -1,0 +1,151 @@
+"""What all kinds of containers have in common, and what only one of them can do. Zips: also test_archive.py."""
+
+import errno
+import io
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from coatnet import UserError
+from coatnet.data.container import open_container
+from tests.data.layout import pack, pack_tar, put
+
+FILES = {"a/1.png": b"one", "a/b/2.txt": b"two", "3": b"three" * 100_000}
+CLUTTER = {"a/.DS_Store": b"", "__MACOSX/a/._1.png": b"", "a/Thumbs.db": b"", ".git/config": b"", "a/@eaDir/1.png": b""}
+PACKED = {
+    "folder": put,
+    "zip": lambda path, files: pack(path, files, root=""),
+    "tar": pack_tar,
+    "tar.gz": lambda path, files: pack_tar(path, files, compression="gz"),
+    "tar.bz2": lambda path, files: pack_tar(path, files, root="", compression="bz2"),
+    "tar.xz": lambda path, files: pack_tar(path, files, compression="xz"),
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_every_kind_has_the_same_files(tmp_path, kind):
+    source = PACKED[kind](tmp_path / "data", FILES | CLUTTER)  # the content tells what it is, not the name
+    with open_container(source, tmp_path) as files:
+        assert files.names == sorted(FILES)
+        assert {name: files.read(name) for name in reversed(files.names)} == FILES
+        files.enter("a/")
+        assert files.names == ["1.png", "b/2.txt"]
+        assert files.read("b/2.txt") == b"two"
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_the_users_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    put(tmp_path / "data", FILES)
+    with open_container("~/data") as files:
+        assert files.names == sorted(FILES)
+
+
+def test_backslashes_of_windows_part_folders(tmp_path):
+    source = pack(tmp_path / "a.zip", {"train\\cat\\1.png": b"one", "train\\dog\\": b""}, root="")
+    with open_container(source) as files:
+        assert files.names == ["train/cat/1.png"]
+        assert files.read("train/cat/1.png") == b"one"
+
+
+@pytest.mark.parametrize("name", ["../evil", "train/../../evil", "/etc/evil", "C:/evil"])
+def test_a_file_outside_of_a_tar_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match="would lie outside of it"):
+        open_container(pack_tar(tmp_path / "a.tar", {name: b""}, root=""))
+
+
+def linked_tar(path: Path, target: str, kind: bytes) -> Path:
+    with tarfile.open(path, "w") as out:
+        file = tarfile.TarInfo("a/1.png")
+        file.size = 3
+        out.addfile(file, io.BytesIO(b"one"))
+        link = tarfile.TarInfo("a/2.png")
+        link.type, link.linkname = kind, target
+        out.addfile(link)
+    return path
+
+
+@pytest.mark.parametrize(("target", "kind"), [("1.png", tarfile.SYMTYPE), ("a/1.png", tarfile.LNKTYPE)])
+def test_links_within_a_tar_are_followed(tmp_path, target, kind):
+    with open_container(linked_tar(tmp_path / "a.tar", target, kind)) as files:
+        assert files.read("a/2.png") == b"one"
+
+
+@pytest.mark.parametrize("target", ["nothing.png", "../../outside.png", "/etc/hostname"])
+def test_links_out_of_a_tar_lead_nowhere(tmp_path, target):
+    (tmp_path / "outside.png").write_bytes(b"outside")
+    source = linked_tar(tmp_path / "a.tar", target, tarfile.SYMTYPE)
+    with open_container(source) as files, pytest.raises(UserError, match=r"a/2\.png cannot be read \(it is no file"):
+        files.read("a/2.png")
+
+
+def test_links_in_a_folder_are_followed(tmp_path):
+    put(tmp_path / "elsewhere", FILES)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "elsewhere")
+    with open_container(tmp_path / "data") as files:
+        assert files.names == sorted(f"{link}/{name}" for link in ("again", "train") for name in FILES)
+
+
+def test_a_link_that_leads_round_in_a_circle(tmp_path):
+    put(tmp_path / "data", FILES)
+    (tmp_path / "data" / "a" / "round").symlink_to(tmp_path / "data")
+    with pytest.raises(UserError, match=r"round is a link to a folder that it lies in: remove it"):
+        open_container(tmp_path / "data")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_what_is_no_file_is_named(tmp_path):
+    (tmp_path / "link.png").symlink_to("nothing")
+    os.mkfifo(tmp_path / "pipe.png")  # reading it would wait for ever
+    with open_container(tmp_path) as files:
+        for name in ("link.png", "pipe.png"):
+            with pytest.raises(UserError, match=rf"{name} cannot be read \(it is no file, or a link to nothing\)"):
+                files.read(name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_is_not_in_utf8(tmp_path):
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).touch()
+    with pytest.raises(UserError, match=r"the name 'caf\\udce9\.png' is not in UTF-8: rename that file"):
+        open_container(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_file_that_was_cut_off(tmp_path, kind):
+    source = PACKED[kind](tmp_path / "data", {"a": os.urandom(20_000), "b": b"end"})
+    source.write_bytes(source.read_bytes()[:-15_000])
+    with pytest.raises(UserError, match=r"data is (not a whole|neither a folder nor a whole|damaged or cut off)"):
+        open_container(source, tmp_path)
+    assert os.listdir(tmp_path) == ["data"]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x1f\x8b", b"PK", b"Rar!\x1a\x07\x00" * 1000])
+def test_what_is_no_archive(tmp_path, content):
+    (tmp_path / "data").write_bytes(content)
+    with pytest.raises(UserError, match=r"data is (not a whole|neither a folder nor a whole|damaged or cut off)"):
+        open_container(tmp_path / "data")
+
+
+def test_a_damaged_compressed_tar(tmp_path):
+    source = pack_tar(tmp_path / "a.tgz", {"a": os.urandom(20_000)}, compression="gz")
+    content = bytearray(source.read_bytes())
+    content[10_000] ^= 255
+    source.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.tgz is damaged or cut off \(.*\): fetch or copy it again"):
+        open_container(source)
+
+
+def test_no_space_to_unpack_is_told_apart_from_damage(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: Full())
+    with pytest.raises(OSError, match="No space left"):
+        open_container(pack_tar(tmp_path / "a.tgz", FILES, compression="gz"))
