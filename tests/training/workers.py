@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import distributed as dist
 from torch import nn
 from torch.distributed.launcher.api import LaunchConfig
 
@@ -84,8 +85,11 @@ def dying(params: Params, folder: Path) -> None:
 
 
 def refusing(_: Params, __: Path) -> None:
-    if join_world().rank == 1:
+    world = join_world()
+    dist.barrier()  # else the first could be gone before the second has found it
+    if world.rank == 1:
         raise UserError("the second process says no")
+    dist.barrier()  # which the second's end breaks
 
 
 def waiting(folder: Path) -> None:
