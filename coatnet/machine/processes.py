@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,11 +88,10 @@ def launch(worker: Callable[..., None], *args: object, processes: int | Literal[
     except SignalException as error:  # SIGTERM or Ctrl-C: the processes have got it too
         raise SystemExit(128 + error.sigval) from None
     except ChildFailedError as error:
-        # A process that refuses breaks the others' connections: theirs may be found first.
-        messages: list[Any] = [failure.message for failure in error.failures.values()]  # torch calls them strings
-        for message in filter(lambda m: isinstance(m, dict), messages):  # what `_one_of_many` recorded
-            raise UserError(message["message"].removeprefix("UserError: ")) from None
         rank, failure = error.get_first_failure()
+        message: Any = failure.message  # torch calls it a string
+        if isinstance(message, dict):  # what `_one_of_many` recorded
+            raise UserError(message["message"].removeprefix("UserError: ")) from None
         cause = failure.signal_name() if failure.exitcode < 0 else "see above"
         raise UserError(
             f"process {rank} of {count} died ({cause}), so all were stopped: run again to go on from the last progress"
@@ -105,6 +105,9 @@ def _one_of_many(worker: Callable[..., None], args: tuple[object, ...]) -> None:
     except UserError as error:
         get_error_handler().record_exception(error)
         raise SystemExit(1) from None
+    except Exception:
+        time.sleep(2)  # if another process's end broke the connection, that one must be found first
+        raise
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
