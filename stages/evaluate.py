@@ -10,7 +10,7 @@ from coatnet.machine.devices import this_device
 from coatnet.machine.files import write_csv, write_json
 from coatnet.machine.memory import keep_freed_memory
 from coatnet.models import check_image_sizes
-from coatnet.reporting.metrics import accuracy, class_names, per_class, predictions
+from coatnet.reporting.metrics import accuracy, calibration, class_names, ece, macro_top1, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.evaluation import predict
 
@@ -61,10 +61,11 @@ def main(params: Params) -> None:
     found = accuracy(logits, labels)
     train_top1 = accuracy(*answers("train"))["top1"]
     gap = round(train_top1 - found["top1"], 2)
+    table = predictions(logits, labels, class_names(shards.classes))
+    found |= {"macro_top1": macro_top1(table), "ece": ece(calibration(table))}
     write_json(
         REPORTS / "metrics.json", {**found, "train_top1": train_top1, "gap": gap, "images": len(labels), "split": split}
     )
-    table = predictions(logits, labels, class_names(shards.classes))
     for name, frame in (("predictions", table), ("classes", per_class(table))):
         write_csv(REPORTS / f"{name}.csv", frame)
     print(
