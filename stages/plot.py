@@ -14,6 +14,7 @@ from coatnet.data import Batches, Shards
 from coatnet.machine.files import write_csv, write_text
 from coatnet.reporting.figures.operations import numbers, operations
 from coatnet.reporting.figures.style import save_png
+from coatnet.reporting.metrics import class_names
 from coatnet.reporting.page import Drawn, Run, report
 from coatnet.training.checkpoint import load_checkpoint
 
@@ -29,8 +30,11 @@ def main(params: Params) -> None:
     answers, classes = (
         pd.read_csv(REPORTS / f"{n}.csv", keep_default_na=False, dtype=NAMES) for n in ("predictions", "classes")
     )
-    evaluated, _ = shards.load("holdout" if holdout else "test", holdout=holdout)
-    if checkpoint.classes != shards.classes or len(answers) != len(evaluated):
+    metrics, split = _read("metrics"), "holdout" if holdout else "test"
+    evaluated, labels = shards.load(split, holdout=holdout)
+    names = class_names(shards.classes)
+    actual = [names[label] for label in labels.tolist()]
+    if checkpoint.classes != shards.classes or metrics["split"] != split or list(answers.actual) != actual:
         raise UserError(f"the reports in {REPORTS} are not of {CHECKPOINT} and {SHARDS}: run `dvc repro`")
     images, labels = shards.load("train", holdout=holdout)
     augmented, targets = _augmented(params, shards, images, labels)
@@ -39,7 +43,7 @@ def main(params: Params) -> None:
             params=params,
             checkpoint=checkpoint,
             history=pd.read_csv(REPORTS / "history.csv"),
-            metrics=_read("metrics"),
+            metrics=metrics,
             training=_read("train"),
             data=_read("data"),
             answers=answers,

@@ -39,6 +39,7 @@ for _name in list(os.environ):
 # Small tensors are quicker on one thread, and sums come out in one order; `make test` runs a process on each core.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 # For repositories of the tests' own.
 GIT = {
     **os.environ,
@@ -112,11 +113,17 @@ def device(request) -> torch.device:
     return torch.device(request.param)
 
 
+def _left_out() -> dict[str, str]:
+    """The marks of tests that this machine cannot run, and what it lacks."""
+    lacks = {"gpu": not torch.cuda.is_available() and "CUDA device", "browser": not CHROMIUM and "Chromium or Chrome"}
+    return {mark: lack for mark, lack in lacks.items() if lack}
+
+
 def pytest_report_header():
-    return None if torch.cuda.is_available() else "no CUDA device: tests marked gpu are left out"
+    return [f"no {lack}: tests marked {mark} are left out" for mark, lack in _left_out().items()]
 
 
 def pytest_collection_modifyitems(config, items):
-    if not torch.cuda.is_available():
-        config.hook.pytest_deselected(items=[item for item in items if "gpu" in item.keywords])
-        items[:] = [item for item in items if "gpu" not in item.keywords]
+    left_out = [item for item in items if _left_out().keys() & item.keywords.keys()]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

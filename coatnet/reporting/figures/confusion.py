@@ -1,7 +1,6 @@
 """Which classes are taken for which."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from .style import styled
 EVERY_NAME = 40  # classes up to which the matrix names each
 
 
-def counts(answers: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def counts(answers: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     """Images of each actual class (row) given each answer (column); the classes in the order of `names`."""
     return pd.crosstab(answers.actual, answers.predicted).reindex(index=names, columns=names, fill_value=0)
 

@@ -1,7 +1,8 @@
 """Evaluated images that show what the model is good and bad at. None is picked by hand: each has a rule."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from itertools import chain
+from typing import Any
 
 import pandas as pd
 
@@ -34,27 +35,28 @@ def worst_and_best(run: Run) -> tuple[list[Row], list[Row], pd.DataFrame]:
     return worst, best, _listed(run, chain(*images.values()))
 
 
-def _class(run: Run, row: dict[str, str | float]) -> Row:
-    name = str(row["class"])
+def _class(run: Run, row: Mapping[Hashable, Any]) -> Row:
+    name = row["class"]
     pictures = [picture(run, image, _verdict(run, image)) for image in _of(run, name)[:OF_A_CLASS]]
     text = f"most often taken for {row['taken_for']}" if row["taken_for"] else "never taken for another"
-    return Row(name, pictures, text, float(row["top1"]))
+    return Row(name, pictures, text, row["top1"])
 
 
 def confused(run: Run) -> tuple[list[Row], pd.DataFrame]:
     """The pairs of classes most often taken for each other; images that were, where there are any."""
     table = pairs(run.answers)
     rows = []
-    for pair in table.itertuples():
+    for pair in table.to_dict("records"):
+        first, second = pair["first"], pair["second"]
         both = []
-        for actual, other in ((pair.first, pair.second), (pair.second, pair.first)):
+        for actual, other in ((first, second), (second, first)):
             images = _of(run, actual)
             taken = [image for image in images if run.answers.predicted[image] == other]
             rest = [image for image in images if image not in taken]
             both += [picture(run, image, _verdict(run, image)) for image in (taken + rest)[:OF_A_PAIR]]
-        text = f"{pair.first_as_second} of {len(_of(run, pair.first))} taken for the second, "
-        text += f"{pair.second_as_first} of {len(_of(run, pair.second))} for the first"
-        rows.append(Row(f"{pair.first} and {pair.second}", both, text))
+        text = f"{pair['first_as_second']} of {len(_of(run, first))} taken for the second, "
+        text += f"{pair['second_as_first']} of {len(_of(run, second))} for the first"
+        rows.append(Row(f"{first} and {second}", both, text))
     return rows, table
 
 
@@ -62,8 +64,8 @@ def surest_mistakes(run: Run) -> tuple[list[Row], pd.DataFrame]:
     """The wrong answers that the model was surest of."""
     table = _listed(run, surest(run, right=False)[:MISTAKES])
     pictures = [
-        picture(run, row.image, f"is {row.actual}\nsaid {row.predicted}\n{100 * row.probability:.0f}% sure")
-        for row in table.itertuples()
+        picture(run, row["image"], f"is {row['actual']}\nsaid {row['predicted']}\n{100 * row['probability']:.0f}% sure")
+        for row in table.to_dict("records")
     ]
     return [Row("", pictures[i : i + COLUMNS]) for i in range(0, len(pictures), COLUMNS)], table
 

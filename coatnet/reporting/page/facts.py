@@ -77,7 +77,7 @@ def parameters(run: Run) -> list[dict[str, Any]]:
     Those of training as the checkpoint has them, those of evaluation as they are now; without the other variant's.
     """
     used = {name: run.checkpoint.params[name] for name in ("seed", "data", "model", "augment", "train")}
-    values = _dotted(used | {"evaluate": run.params.evaluate.model_dump(mode="json")})
+    values = dotted(used | {"evaluate": run.params.evaluate.model_dump(mode="json")})
     unused = "model.paper." if run.checkpoint.model_params.variant == "table" else "model.table."
     rows = []
     for name, value in values.items():
@@ -96,10 +96,11 @@ def parameters(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name."""
     found: dict[str, Any] = {}
     for key, value in values.items():
-        found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
 
 
@@ -115,11 +116,14 @@ def _written(value: Any) -> str:
 
 
 def machine(run: Run) -> list[tuple[str, str]]:
-    """Where, how long and how fast it was trained, and what this page was drawn with."""
+    """On what, where, how long and how fast it was trained, and what this page was drawn with."""
     training = run.training
     processes = training["processes"]
     drawn_with = [f"{package} {version(package)}" for package in ("torch", "torchvision", "matplotlib", "scipy")]
+    twice = run.data["duplicates"]["train_and_test"]["groups"]
     return [
+        ("Data", f"{run.trained_on:,} training and {len(run.answers):,} {run.split} images"),
+        ("Duplicates", f"{twice:,} files lie among both the training and the test images, byte for byte"),
         ("Trained on", training["device"] + (f", {processes} processes" if processes > 1 else "")),
         ("Time", f"{training['minutes']:,} minutes, of which {training['startup_seconds']} seconds to start"),
         ("Speed", f"{training['images_per_second']:,.6g} training images a second"),

@@ -77,13 +77,12 @@ def grad_cams(run: Run) -> tuple[list[Row], pd.DataFrame]:
     rows = []
     for title, right in (("Right answers", True), ("Wrong answers", False)):
         pictures = []
-        for image_chw, cam_hw, answer in zip(images_bchw, cams, answers.itertuples(), strict=True):
-            if (answer.actual == answer.predicted) == right:
-                text = answer.actual if right else f"is {answer.actual}\nsaid {answer.predicted}"
-                pictures.append(Picture(_shown(image_chw), text, answer.actual, right))
-                alt = f"{answer.actual}: what in it spoke for {answer.predicted}"
+        for image_chw, cam_hw, actual, said in zip(images_bchw, cams, answers.actual, answers.predicted, strict=True):
+            if (actual == said) == right:
+                text = actual if right else f"is {actual}\nsaid {said}"
+                pictures.append(Picture(_shown(image_chw), text, actual, right))
                 pixels = heat(image_chw, cam_hw, PIXELS, "bilinear")
-                pictures.append(Picture(pixels, f"for {answer.predicted}", alt))
+                pictures.append(Picture(pixels, f"for {said}", f"{actual}: what in it spoke for {said}"))
         if pictures:
             rows.append(Row(title, pictures))
     return rows, answers.rename_axis("image").reset_index()
