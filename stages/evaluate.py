@@ -8,7 +8,7 @@ from coatnet.data import Shards
 from coatnet.inference import Classifier
 from coatnet.machine.files import write_csv, write_json
 from coatnet.machine.memory import keep_freed_memory
-from coatnet.reporting.metrics import accuracy, per_class, predictions
+from coatnet.reporting.metrics import accuracy, calibration, ece, macro_top1, per_class, predictions
 from coatnet.training.checkpoint import load_checkpoint
 
 from . import CHECKPOINT, REPORTS, SHARDS, run
@@ -38,10 +38,11 @@ def main(params: Params) -> None:
     found = accuracy(logits, labels)
     train_top1 = accuracy(*answers("train"))["top1"]
     gap = round(train_top1 - found["top1"], 2)
+    table = predictions(logits, labels, classifier.names)
+    found |= {"macro_top1": macro_top1(table), "ece": ece(calibration(table))}
     write_json(
         REPORTS / "metrics.json", {**found, "train_top1": train_top1, "gap": gap, "images": len(labels), "split": split}
     )
-    table = predictions(logits, labels, classifier.names)
     for name, frame in (("predictions", table), ("classes", per_class(table))):
         write_csv(REPORTS / f"{name}.csv", frame)
     print(

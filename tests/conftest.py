@@ -40,6 +40,7 @@ for _name in list(os.environ):
 torch.set_num_threads(1)
 # Of the processes that tests start, also in other folders; what forks them imports workers.py beforehand.
 os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 # For repositories of the tests' own.
 GIT = {
     **os.environ,
@@ -113,12 +114,18 @@ def device(request) -> torch.device:
     return torch.device(request.param)
 
 
+def _left_out() -> dict[str, str]:
+    """The marks of tests that this machine cannot run, and what it lacks."""
+    lacks = {"gpu": not torch.cuda.is_available() and "CUDA device", "browser": not CHROMIUM and "Chromium or Chrome"}
+    return {mark: lack for mark, lack in lacks.items() if lack}
+
+
 def pytest_report_header():
-    return None if torch.cuda.is_available() else "no CUDA device: tests marked gpu are left out"
+    return [f"no {lack}: tests marked {mark} are left out" for mark, lack in _left_out().items()]
 
 
 def pytest_collection_modifyitems(config, items):
-    if not torch.cuda.is_available():
-        config.hook.pytest_deselected(items=[item for item in items if "gpu" in item.keywords])
-        items[:] = [item for item in items if "gpu" not in item.keywords]
+    left_out = [item for item in items if _left_out().keys() & item.keywords.keys()]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: "slow" not in item.keywords)  # the long ones first, so that all processes end together

@@ -17,12 +17,13 @@ TEXTS = [*PAGES, ROOT / "params.yaml", ROOT / "presets.yaml", ROOT / "study.yaml
 MADE = ("reports/study.",)
 EXAMPLES = {
     "docs/extend.md": {
-        "coatnet/reporting/confidence.py",
+        "coatnet/reporting/figures/confidence.py",
         "coatnet/models/plain.py",
         "stages/rank.py",
         "tests/stages/test_rank.py",
         "reports/rank.csv",
         "reports/figures/confidence.png",
+        "reports/figures/confidence.csv",
         "train.beta2",
         "augment.greyscale",
     }

@@ -1,1 +1,1 @@
-"""Reporting: metrics from predictions, figures from reports."""
+"""Reporting: metrics from predictions, figures and a page from reports."""

@@ -2,7 +2,7 @@ import torch
 
 from coatnet.augment.gallery import every_operation
 from coatnet.augment.policy import Op
-from coatnet.reporting.operations import operations, torchvision_operation
+from coatnet.reporting.figures.operations import operations, torchvision_operation
 
 
 def test_every_operation_looks_like_torchvisions(images):

@@ -11,7 +11,7 @@ from dvc.utils.hydra import apply_overrides
 from coatnet import load_params
 from coatnet.command import main, presets
 from coatnet.command.presets import as_dvc_arguments, read_preset
-from coatnet.command.summary import summarise
+from coatnet.reporting.summary import summarise
 from tests.conftest import PARAMS, ROOT
 
 NAMES = list(yaml.safe_load((ROOT / "presets.yaml").read_text()))

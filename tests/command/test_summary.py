@@ -3,7 +3,7 @@ import pytest
 from coatnet import load_params
 from coatnet.command import main
 from coatnet.command.presets import read_overrides
-from coatnet.command.summary import summarise
+from coatnet.reporting.summary import summarise
 
 
 def test_rows_of_the_defaults():

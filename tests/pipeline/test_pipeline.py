@@ -25,9 +25,9 @@ def test_the_first_run_leaves_every_out(repository):
     answers = pd.read_csv(reports / "predictions.csv")
     assert 100 * (answers.actual == answers.predicted).mean() == pytest.approx(metrics["top1"], abs=0.01)
     assert list(pd.read_csv(reports / "history.csv").epoch) == [1, 2]
-    for name in ("loss", "accuracy", "confusion", "classes", "augmented", "operations"):
+    for name in ("loss", "accuracy", "gap", "confusion", "classes", "calibration", "augmented", "operations"):
         assert (reports / "figures" / f"{name}.png").stat().st_size > 3000  # empty axes have 2000
-    assert {"metrics.json", "train.json", "data.json"} <= {path.name for path in reports.iterdir()}
+    assert {"metrics.json", "train.json", "data.json", "index.html"} <= {path.name for path in reports.iterdir()}
     assert (repository.folder / "models" / "model.safetensors").exists()
 
 

@@ -106,7 +106,8 @@ def test_the_stamp_of_progress_is_of_the_code_that_train_depends_on():
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("coatnet/models/attention.py", ["train", "evaluate"]),
+        ("coatnet/models/attention.py", ["train", "evaluate", "plot"]),
+        ("coatnet/training/optim.py", ["train"]),
         ("coatnet/machine/display.py", []),
         ("params.yaml", []),
         ("README.md", []),

@@ -3,7 +3,15 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from coatnet.reporting.metrics import accuracy, per_class, predictions, wilson_interval
+from coatnet.reporting.metrics import (
+    accuracy,
+    calibration,
+    ece,
+    macro_top1,
+    per_class,
+    predictions,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 10), (10, 10), (4480, 10000), (1, 3)])
@@ -37,3 +45,24 @@ def test_predictions_and_their_classes():
     assert table.probability[0] == pytest.approx(logits.softmax(1)[0, 0].item(), abs=1e-4)
     expected = pd.DataFrame({"class": ["a", "c", "b"], "top1": [50.0, 50.0, 100.0], "taken_for": ["b", "a", ""]})
     pd.testing.assert_frame_equal(per_class(table), expected)
+
+
+def test_calibration_by_hand():
+    # Bins of width 1/15: 0.2 closes the third bin, 0.21 opens the fourth, 1 closes the last.
+    answers = pd.DataFrame(
+        {
+            "actual": ["a", "a", "a", "a", "a"],
+            "predicted": ["a", "b", "a", "a", "b"],
+            "probability": [0.2, 0.15, 0.21, 1.0, 0.98],
+        }
+    )
+    bins = calibration(answers)
+    assert list(bins.images) == [2, 1, 2]
+    assert list(bins.low) == [13.33, 20.0, 93.33] and list(bins.high) == [20.0, 26.67, 100.0]
+    assert list(bins.confidence) == [17.5, 21.0, 99.0] and list(bins.top1) == [50.0, 100.0, 50.0]
+    assert ece(bins) == round((2 * 32.5 + 79 + 2 * 49) / 5, 2)
+
+
+def test_macro_accuracy_weighs_classes_not_images():
+    answers = pd.DataFrame({"actual": ["a"] * 8 + ["b"] * 2, "predicted": ["a"] * 8 + ["a", "b"]})
+    assert macro_top1(answers) == 75.0

@@ -2,14 +2,15 @@
 
 import math
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from ..augment.gallery import every_operation
-from ..augment.policy import Op
+from ...augment.gallery import every_operation
+from ...augment.policy import Op
 
 _COLUMNS = 5
 _GAP = 6  # pixels
@@ -40,6 +41,13 @@ def operations(image_chw: Tensor) -> Figure:
             axis.axis("off")
         row[0].text(-step / 10, image_chw.shape[1] / 2, op.name, ha="right", va="center", fontsize=6)
     return figure
+
+
+def numbers(image_chw: Tensor) -> pd.DataFrame:
+    """The magnitudes of the figure's columns: operation, column (from 1) and magnitude (see `policy.magnitudes`)."""
+    rows = every_operation(image_chw)
+    table = [(op.name, i, value) for op, (values, _) in rows.items() for i, value in enumerate(values, 1)]
+    return pd.DataFrame(table, columns=["operation", "column", "magnitude"]).round(4)
 
 
 def torchvision_operation(image_chw: Tensor, op: Op, value: float) -> Tensor:
