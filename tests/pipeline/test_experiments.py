@@ -82,8 +82,8 @@ def test_plots_lie_over_each_other(experiments):
         assert all(f'"rev": "{run}", "field": "{curve}"' in text for run in ("HEAD", other))
     # Each actual class's row adds up to 1.
     assert '"groupby": ["actual"]' in text[text.index("Confusion, share of the actual class") :]
-    assert "Accuracy of each class" in text
-    assert text.count("vegaEmbed(") == 5  # no file is drawn twice
+    assert all(f'"text": "{title}"' in text for title in ("Accuracy of each class", "Gap", "Calibration"))
+    assert text.count("vegaEmbed(") == 7  # no file is drawn twice, and no CSV of a figure that is no curve
     assert f"static/{other}_reports_figures_accuracy.png" in text
     assert experiments.run("git", "status", "--porcelain").stdout == ""
 

@@ -26,7 +26,7 @@ def test_the_first_run_leaves_every_out(repository):
     assert 100 * (answers.actual == answers.predicted).mean() == pytest.approx(metrics["top1"], abs=0.01)
     assert list(pd.read_csv(reports / "history.csv").epoch) == [1, 2]
     for name in ("loss", "accuracy", "gap", "confusion", "classes", "calibration", "augmented", "operations"):
-        assert (reports / "figures" / f"{name}.png").stat().st_size > 3000  # empty axes have 2000
+        assert (reports / "figures" / f"{name}.png").stat().st_size > 1700  # empty axes have 1300
     assert {"metrics.json", "train.json", "data.json", "index.html"} <= {path.name for path in reports.iterdir()}
     assert (repository.folder / "models" / "model.safetensors").exists()
 
