@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ def real_cut() -> Path:
     return REAL_CUT
 
 
+def of_all_processes(tmp_path_factory) -> Path:
+    """The folder of this run of the tests that all of pytest-xdist's processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 def _devices():
     """The CPU, and the accelerator where there is one."""
     yield "cpu"
@@ -128,4 +135,8 @@ def pytest_collection_modifyitems(config, items):
     left_out = [item for item in items if _left_out().keys() & item.keywords.keys()]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
-    items.sort(key=lambda item: "slow" not in item.keywords)  # the long ones first, so that all processes end together
+    # The long ones first, so that all processes end together; a module's in turn with other modules', so that not all
+    # processes wait for what one of them makes.
+    seen: Counter[str] = Counter()
+    turns = {item: seen.update([str(item.path)]) or seen[str(item.path)] for item in items}
+    items.sort(key=lambda item: turns[item] if "slow" in item.keywords else len(items))

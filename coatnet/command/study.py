@@ -125,6 +125,7 @@ def execute(run: Run) -> bool:
         "--temp",
         "--name",
         run.experiment,
+        "evaluate",  # the study needs no figures of each run
         *as_dvc_arguments(run.values),
     ]
     with subprocess.Popen(command) as process:

@@ -14,12 +14,13 @@ from torch._inductor import config
 from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.codecache import CppCodeCache
 from torch._inductor.cpp_builder import get_cpp_compiler
-from torch._inductor.utils import fresh_cache
+from torch._inductor.utils import clear_caches
 
 from coatnet import create_model
 from coatnet.models import attention
 from coatnet.models.attention import position_bias
 
+from ..conftest import of_all_processes
 from .test_create_model import CONFIGURATIONS, OURS, images
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a compiler may wait long for a busy machine
@@ -32,10 +33,13 @@ def _compile_anew():
 
 
 @pytest.fixture(scope="module")
-def _nothing_kept():
+def _nothing_kept(tmp_path_factory):
     """No code that an earlier run compiled; the header that all of it includes is compiled once."""
-    with fresh_cache():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(of_all_processes(tmp_path_factory) / "inductor"))
+        clear_caches()
         yield
+    clear_caches()
 
 
 @pytest.fixture
@@ -139,8 +143,15 @@ def test_compiled_by_inductor_it_is_eager(width, variant, layout, kernel, dtype,
 
 
 # Each alone: compiled together with others, Inductor makes other code of it.
-@pytest.mark.parametrize(("made_for", "height", "width"), [(8, 8, 8), (8, 3, 5)], ids=["its own size", "resized"])
-@pytest.mark.parametrize("vectors", SIMDLEN)
+@pytest.mark.parametrize(
+    ("vectors", "made_for", "height", "width"),
+    [
+        pytest.param("scalar", 8, 3, 5, id="scalar-resized"),
+        pytest.param("256 bits", 8, 8, 8, id="256 bits-its own size"),
+        pytest.param("256 bits", 8, 3, 5, id="256 bits-resized"),
+        pytest.param("the machine's own", 8, 8, 8, id="the machine's own-its own size", marks=OTHER_WIDTH),
+    ],
+)
 def test_position_bias_compiled_by_inductor(vectors, made_for, height, width, inductor):
     side = 2 * made_for - 1
     table = torch.randn(4, side, side)

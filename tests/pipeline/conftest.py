@@ -17,7 +17,7 @@ import yaml
 from filelock import FileLock
 
 from coatnet import load_params
-from tests.conftest import GIT, PARAMS, ROOT, TINY
+from tests.conftest import GIT, PARAMS, ROOT, TINY, of_all_processes
 
 ALL = ["download", "preprocess", "train", "evaluate", "plot"]
 ENVIRONMENT = {
@@ -95,9 +95,7 @@ def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Reposito
 
     It is not to be changed.
     """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of all processes
+    folder = of_all_processes(tmp_path_factory)
 
     def repository(name: str, make: Callable[[Path], object]) -> Repository:
         with FileLock(folder / f"{name}.lock"):

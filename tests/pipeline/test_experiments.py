@@ -110,7 +110,7 @@ def test_equal_runs_differ_in_their_speed_alone(repository):
 
 
 def test_a_killed_run_in_a_workspace_of_its_own_goes_on(repository):
-    command = ["dvc", "exp", "run", "--temp", "--name", "killed", "-S", "train.epochs=12"]
+    command = ["dvc", "exp", "run", "--temp", "--name", "killed", "train", "-S", "train.epochs=12"]
     progress = repository.folder / ".progress" / "killed.pt"
     repository.kill_when(progress.exists, signal.SIGKILL, *command)
     assert progress.exists()
