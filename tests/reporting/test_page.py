@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -80,6 +81,8 @@ def test_every_section_in_its_order(whole):
     numbers = {link for link in page.links if not link.startswith("#")}
     assert numbers == {f"figures/{name}.csv" for name in figures.keys() - {"examples"}}
     assert len(page.ids) == len(set(page.ids))
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_the_first_sentence_says_how_good_it_is_beside_the_original(whole):
@@ -129,7 +132,7 @@ def test_names_are_text_whatever_they_hold(odd):
     page = Page(html)
     for name in run.names:
         assert name in page.text
-    assert "b" not in page.tags[page.tags.index("main") :] or '<b>&"' not in html
+    assert '<b>&"' not in html and html.count("</script>") == page.tags.count("script")
     assert json.loads(page.cells)["names"] == list(report(run)[0]["confusion"].numbers.actual)
 
 

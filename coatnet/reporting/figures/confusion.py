@@ -60,7 +60,7 @@ def confusion(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(
-        100 * shares(table), cmap="magma_r", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="nearest"
+        100 * shares(table), cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100), interpolation="nearest"
     )
     figure.colorbar(image, label="of the actual class, %")
     axes.set(xlabel="predicted", ylabel="actual", title="Confusion, similar classes side by side")

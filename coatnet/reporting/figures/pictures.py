@@ -38,7 +38,8 @@ class Row(NamedTuple):
 def sheet(rows: Sequence[Row], across: int = 1) -> Figure:
     """The rows of pictures, each with its title above it; `across` rows side by side."""
     columns = max(len(row.pictures) for row in rows) + 0.3
-    title = 0.3 if any(row.title for row in rows) else 0.1  # in pictures, as all lengths here
+    lines = 1 + any(row.text for row in rows) if any(row.title for row in rows) else 0
+    title = 0.12 + 0.16 * lines  # in pictures, as all lengths here
     height = 1 + 0.12 * _LINES + title
     width, total = columns * min(across, len(rows)), height * -(-len(rows) // across)
     figure = Figure(figsize=(_CELL * width, _CELL * total))
@@ -47,8 +48,9 @@ def sheet(rows: Sequence[Row], across: int = 1) -> Figure:
     axes.axis("off")
     for number, row in enumerate(rows):
         left, top = number % across * columns + 0.1, number // across * height
-        text = " · ".join(part for part in (row.title, row.text) if part)
-        axes.text(left, top + 0.08, text, fontsize=7, va="top", color=INK)
+        value = "" if row.value is None else f": {row.value:.0f}%"
+        axes.text(left, top + 0.06, row.title + value, fontsize=7, va="top", color=INK)
+        axes.text(left, top + 0.22, row.text, fontsize=6, va="top", color=MUTED)
         for column, picture in enumerate(row.pictures):
             x, y = left + column, top + title
             axes.imshow(
@@ -56,8 +58,8 @@ def sheet(rows: Sequence[Row], across: int = 1) -> Figure:
                 extent=(x, x + _PICTURE, y + _PICTURE, y),
                 interpolation="nearest" if picture.is_map else "antialiased",
             )
-            lines = [line for part in picture.text.splitlines() for line in textwrap.wrap(part, _LETTERS)]
-            axes.text(x, y + _PICTURE + 0.03, "\n".join(lines[:_LINES]), fontsize=5.5, va="top", color=MUTED)
+            wrapped = [line for part in picture.text.splitlines() for line in textwrap.wrap(part, _LETTERS)]
+            axes.text(x, y + _PICTURE + 0.03, "\n".join(wrapped[:_LINES]), fontsize=5.5, va="top", color=MUTED)
     # Set last: each imshow changes them.
     axes.set(xlim=(0, width), ylim=(total, 0), aspect="auto")
     return figure

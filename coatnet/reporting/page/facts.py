@@ -16,7 +16,7 @@ from ..figures.confusion import shares
 from ..figures.pictures import Picture
 from .run import Run
 
-_LARGEST = 112  # pixels a side: twice what the page shows of a picture of 64
+_LARGEST = 112  # pixels a side; the page shows at most 104
 _QUALITY = 80  # of WebP
 # From no image of a class to all of them: white to dark blue, and on the dark page near black to light blue.
 _RAMPS = {

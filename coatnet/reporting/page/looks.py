@@ -15,6 +15,7 @@ from .run import Run
 RIGHT, WRONG = 4, 4  # images: the surest answers of each kind
 HEADS = 12  # of a layer, at most
 PIXELS = 112  # a side
+BRIGHT = 4  # times its even share a token gets at least where the map is brightest: attention to all alike is dim
 # Of the tokens whose attention is shown: fractions of height and width.
 PLACES = {"upper left": (0.25, 0.25), "middle": (0.5, 0.5), "lower right": (0.75, 0.75)}
 
@@ -55,7 +56,7 @@ def attended(run: Run) -> tuple[list[Row], pd.DataFrame]:
         for stage, map_bkthw in maps.items():
             for place, map_hw in zip(PLACES, map_bkthw[i].mean(0), strict=True):
                 largest = float(map_hw.max())
-                pixels = heat(images_bchw[i], map_hw / largest, PIXELS)
+                pixels = heat(images_bchw[i], map_hw / max(largest, BRIGHT / map_hw.numel()), PIXELS)
                 alt = f"{name}: attention of the token at the {place} in {stage}"
                 pictures.append(Picture(pixels, f"{stage}\n{place}", alt))
                 numbers.append((image, name, stage, place, round(largest, 4), round(_reach(map_hw, place), 2)))
