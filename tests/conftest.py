@@ -139,4 +139,5 @@ def pytest_collection_modifyitems(config, items):
     # processes wait for what one of them makes.
     seen: Counter[str] = Counter()
     turns = {item: seen.update([str(item.path)]) or seen[str(item.path)] for item in items}
-    items.sort(key=lambda item: turns[item] if "slow" in item.keywords else len(items))
+    last = len(items)  # while it is sorted the list is empty
+    items.sort(key=lambda item: turns[item] if "slow" in item.keywords else last)
