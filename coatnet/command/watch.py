@@ -1,119 +1,203 @@
-"""Shows loss and accuracy of the run under way as curves, with its speed and the time left.
+"""Shows loss and accuracy of a run under way as curves, with its speed and the time left.
 
-coatnet watch                # redrawn every two seconds until the run ends; Ctrl-C leaves the run alone
+coatnet watch                # the latest; redrawn every two seconds until the run ends; Ctrl-C leaves the run alone
 coatnet watch --once
-coatnet watch deeper         # an experiment of `dvc exp run --temp --name deeper`
+coatnet watch deeper         # an experiment of `dvc exp run --temp --name deeper`, or of the study
 """
 
 import argparse
+import csv
 import math
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-import pandas as pd
 import plotille
 from tqdm import tqdm
 
 from ..errors import UserError
 from ..machine.status import Status
+from ..reporting.original import TEST_TOP1, TRAIN_TOP1
 
 PROGRESS = Path(".progress")
 HISTORY = Path("reports/history.csv")
 EVERY = 2  # seconds
-# The original's end points (docs/original.md), percent.
-ORIGINAL = {"training": 95.89, "test": 44.80}
-BLUE, ORANGE, GREY = 33, 208, 244  # of the 256 colours of terminals; told apart by the colour-blind, too
+SILENT = 10  # seconds without a word of the run after which that is said
+NUMBERS = 6  # columns left of a figure
+# Of the 256 colours of terminals. The colour-blind tell these apart; without colours the markers do.
+TRAIN, EVAL = 33, 208  # blue, orange
+Rows = list[dict[str, float]]  # of the history; what it has no value for is not there
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", default="train", help="of an experiment that runs in a folder of its own")
+    parser.add_argument(
+        "name", nargs="?", help="of an experiment that runs in a folder of its own; default: the latest"
+    )
     parser.add_argument("--once", action="store_true", help="draw once")
 
 
 def run(options: argparse.Namespace) -> None:
-    path = PROGRESS / f"{options.name}.json"
-    terminal = sys.stdout.isatty()
+    for stream in (sys.stdout, sys.stderr):  # where a terminal's encoding lacks the dots of the curves
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    path = _status_file(options.name)
+    if path is None:
+        if not (rows := read_history(HISTORY)):
+            raise UserError(f"no run is under way here, and none has left {HISTORY}: start one with `dvc repro`")
+        print(picture("No run is under way here; this is the last one.", rows))
+        return
+    with suppress(KeyboardInterrupt):
+        _follow(path, once=options.once or not sys.stdout.isatty())
+
+
+def _status_file(name: str | None) -> Path | None:
+    """That of the run called `name`, or of the one that wrote last.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    files = sorted(PROGRESS.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    if name is None:
+        return files[-1] if files else None
+    path = PROGRESS / f"{name}.json"
+    if path not in files:
+        there = f"; there is {', '.join(file.stem for file in files)}" if files else ""
+        raise UserError(f"no run called {name} is under way here{there}")
+    return path
+
+
+def _follow(path: Path, once: bool) -> None:
+    """Draws the run whose status is in `path` until it ends."""
+    status: Status | None = None
+    rows: Rows = []
     lines = 0
     while True:
-        status = Status.read(path)
-        picture = draw(status, terminal)
+        latest = Status.read(path)
+        status = latest or status
+        if status is None:
+            raise UserError(f"{path} cannot be read: it is of another version of this project, or of no run")
+        rows = read_history(Path(status.folder) / HISTORY) or rows  # the folder may be gone when the run has ended
+        drawn = picture(words(path.stem, status, ended=latest is None), rows, status)
         if lines:
             print(f"\x1b[{lines}F\x1b[J", end="")  # back to where the last picture began
-        print(picture, flush=True)
-        lines = picture.count("\n") + 1
-        if options.once or not terminal or status is None or not status.is_alive:
+        print(drawn, flush=True)
+        lines = drawn.count("\n") + 1
+        if once or latest is None or not latest.is_alive:
             return
-        try:
-            time.sleep(EVERY)
-        except KeyboardInterrupt:
-            return
+        time.sleep(EVERY)
 
 
-def draw(status: Status | None, colours: bool) -> str:
-    """The words and the two figures, as large as the terminal."""
-    history = Path(status.folder) / HISTORY if status else HISTORY
+def read_history(path: Path) -> Rows:
+    """No rows where there is none."""
     try:
-        table = pd.read_csv(history)
+        with open(path, encoding="utf-8", newline="") as file:
+            return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
     except (OSError, ValueError):
-        table = pd.DataFrame()
-    if status is None and table.empty:
-        raise UserError("no run is under way here, and none has left reports/history.csv: start one with `dvc repro`")
-    said = _words(status)
-    if table.empty:
-        return f"{said}\nThe curves begin with the end of the first epoch."
-    width, height = shutil.get_terminal_size()
-    split = status.split if status else "evaluated"
-    end = status.epochs if status else int(table.epoch.iloc[-1])
-    room = height - 2 - said.count("\n") - 10  # but for the words and what stands around two figures
-    loss = _figure(table, "loss", "cross-entropy, nats", (width, max(4, room * 2 // 5), end), colours)
-    top1 = _figure(table, "top1", "top-1, %", (width, max(5, room * 3 // 5), end), colours)
-    train, evaluated = (_coloured(text, code, colours) for text, code in (("⠤ training", BLUE), (f"o {split}", ORANGE)))
-    published = ", ".join(f"{value:.2f} {name}" for name, value in ORIGINAL.items())
-    return f"{said}\n{loss}\n{top1}\n{train}   {evaluated}   {_coloured(f'⠒ the original: {published}', GREY, colours)}"
+        return []
 
 
-def _words(status: Status | None) -> str:
-    if status is None:
-        return "No run is under way here; this is the last one."
-    if not status.is_alive:
-        return "This run was stopped from outside; the same command goes on with it."
+def words(name: str, status: Status, ended: bool = False) -> str:
+    """One line on how far the run is."""
+    if ended:
+        return f"{name}: this run has ended."
     epoch = min(status.epochs, status.done * status.epochs // status.total + 1)
-    return (
-        f"epoch {epoch}/{status.epochs}, {status.done / status.total:.0%}: loss {status.loss:.3f}, top-1 "
-        f"{status.top1:.1f}%, {status.images_per_second:,.0f} images/s, "
-        f"{tqdm.format_interval(status.seconds_left)} left"
-    )
+    if not status.is_alive:
+        return f"{name}: this run was stopped in epoch {epoch} of {status.epochs}; the same command goes on with it."
+    said = [f"{name}: epoch {epoch}/{status.epochs}, {status.done / status.total:.0%}"]
+    if status.loss is not None:
+        said.append(f"loss {status.loss:.3f}, top-1 {status.top1:.1f}%")
+    if status.images_per_second:
+        said.append(f"{status.images_per_second:,.0f} images/s, {tqdm.format_interval(status.seconds_left)} left")
+    if status.doing != "training":
+        said.append(status.doing)
+    if status.age >= SILENT:
+        said.append(f"silent for {tqdm.format_interval(status.age)}")
+    return ", ".join(said)
 
 
-def _figure(table: pd.DataFrame, what: str, label: str, shape: tuple[int, int, int], colours: bool) -> str:
-    """One curve of training and one of the evaluated split, over all epochs to come."""
-    width, height, epochs = shape
-    figure = plotille.Figure()
-    figure.width, figure.height = width - 24, height  # beside it stand numbers and labels
-    figure.with_colors, figure.color_mode = colours, "byte"
-    figure.x_label, figure.y_label = "epoch", label
-    figure.register_label_formatter(float, _number)
-    figure.set_x_limits(1, max(2, epochs))
-    evaluated = table.dropna(subset=f"eval_{what}") if f"eval_{what}" in table else table[:0]
-    if what == "top1":
-        figure.set_y_limits(0, 100)
-        for value in ORIGINAL.values():
-            figure.plot([1, max(2, epochs)], [value, value], lc=GREY)
-    else:
-        losses = pd.concat([table.train_loss, *(evaluated[name] for name in ("eval_loss",) if name in evaluated)])
-        figure.set_y_limits(math.floor(losses.min()), math.ceil(losses.max()))
-    figure.plot(list(table.epoch), list(table[f"train_{what}"]), lc=BLUE)
-    if len(evaluated):
-        figure.plot(list(evaluated.epoch), list(evaluated[f"eval_{what}"]), lc=ORANGE, marker="o")
-    return "\n".join(line.rstrip() for line in figure.show().splitlines())
+def picture(said: str, rows: Rows, status: Status | None = None) -> str:
+    """What is said, the two figures side by side, as large as the terminal, and what is what in them."""
+    if not rows:
+        return f"{said}\nThe curves begin with the end of the first epoch."
+    columns, lines = shutil.get_terminal_size()
+    # Beside each figure stand its numbers and a space; above and below it six lines, and the cursor.
+    size = max(10, columns // 2 - NUMBERS - 1), max(5, lines - 7)
+    epochs = status.epochs if status else int(rows[-1]["epoch"])
+    split = status.split if status else "evaluated"
+    original = status is None or status.like_original
+    top1 = _figure("top-1, %", "top1", rows, epochs, size, {TRAIN_TOP1: TRAIN, TEST_TOP1: EVAL} if original else {})
+    loss = _figure("cross-entropy, nats", "loss", rows, epochs, size)
+    figures = [f"{left} {right}".rstrip() for left, right in zip(top1, loss, strict=True)]
+    key = [_coloured("⠤ training", TRAIN), _coloured(f"o {split}", EVAL)]
+    if original:
+        key.append(f"⠂ the original: {TRAIN_TOP1:.2f} training, {TEST_TOP1:.2f} test")
+    return "\n".join([said[:columns], _last(rows, split)[:columns], *figures, "   ".join(key)])
 
 
-def _number(value: float, chars: int, delta: float, left: bool = False) -> str:
-    text = f"{value:.3g}"
-    return text.ljust(chars) if left else text.rjust(chars)
+def _last(rows: Rows, split: str) -> str:
+    """The latest numbers of each curve."""
+    said = []
+    for what, text in (("train", "training"), ("eval", split)):
+        if found := [row for row in rows if f"{what}_top1" in row]:
+            row = found[-1]
+            said.append(f"{text} {row[f'{what}_top1']:.2f}% (loss {row[f'{what}_loss']:.3f}, epoch {row['epoch']:.0f})")
+    return ", ".join(said)
 
 
-def _coloured(text: str, code: int, colours: bool) -> str:
-    return plotille.color(text, fg=code, mode="byte") if colours else text
+def _figure(
+    title: str, what: str, rows: Rows, epochs: int, size: tuple[int, int], marks: dict[float, int] | None = None
+) -> list[str]:
+    """The lines of a figure: training and the evaluated split over all epochs, those to come included.
+
+    Args:
+        size: of the canvas, columns and lines.
+        marks: values to mark across it, each with its colour; percentages, for then it goes from 0 to 100.
+    """
+    width, height = size
+    curves = {
+        part: [(row["epoch"], row[f"{part}_{what}"]) for row in rows if f"{part}_{what}" in row]
+        for part in ("train", "eval")
+    }
+    values = [value for points in curves.values() for _, value in points]
+    low, high = (0.0, 100.0) if what == "top1" else (math.floor(min(values)), math.floor(max(values)) + 1.0)
+    end = max(2, epochs)
+    # The canvas leaves its upper ends out, and a character has 2 x 4 dots: so the last dots are the ends.
+    right, top = 1 + (end - 1) * 2 * width / (2 * width - 1), low + (high - low) * 4 * height / (4 * height - 1)
+    canvas = plotille.Canvas(width, height, xmin=1, ymin=low, xmax=right, ymax=top, mode="byte")
+    for mark, colour in (marks or {}).items():
+        for dot in range(0, 2 * width, 4):
+            canvas.point(1 + (end - 1) * dot / (2 * width - 1), mark, color=colour)
+    points = curves["train"]
+    for (x0, y0), (x1, y1) in zip(points, points[1:] or points, strict=False):
+        canvas.line(x0, y0, x1, y1, color=TRAIN)
+    for x, y in curves["eval"]:
+        canvas.point(x, y, color=EVAL, marker="o")
+    drawn = canvas.plot(linesep="\n").replace("\u2800", " ").split("\n")  # some fonts draw the eight dots that are not
+
+    numbers = {int((tick - low) / (top - low) * height): f"{tick:g}" for tick in _ticks(low, high, height // 2)}
+    sides = [numbers.get(row, "").rjust(NUMBERS - 1) for row in reversed(range(height))]
+    below = [" "] * width
+    for tick in _ticks(1, end, width // 6):
+        text = f"{tick:g}"
+        start = min(int((tick - 1) / (right - 1) * width), width - len(text))
+        below[start : start + len(text)] = text
+    return [
+        f"{title:>{NUMBERS + len(title)}}".ljust(NUMBERS + width),
+        *(f"{side}│{line}" for side, line in zip(sides, drawn, strict=True)),
+        " " * (NUMBERS - 1) + "└" + "─" * width,
+        "epoch".ljust(NUMBERS) + "".join(below),
+    ]
+
+
+def _ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers from `low` to `high`, about `most` of them."""
+    steps = (digit * 10.0**power for power in range(-2, 9) for digit in (1, 2, 5))
+    step = next(step for step in steps if (high - low) / step <= max(2, most))
+    return [step * count for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _coloured(text: str, code: int) -> str:
+    """Where standard output is a terminal, and NO_COLOR is not set; so the canvas too."""
+    return plotille.color(text, fg=code, mode="byte")

@@ -10,14 +10,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..errors import UserError
 from ..params import Params
 from .devices import device_name
 from .processes import World
 from .status import Status
 
 DAY = 24 * 3600  # seconds
-TELL = 2  # seconds between two writings of the status
 SLOW_START = 45  # seconds of a first step after which a day's work is foreseen, within the first minute
 
 
@@ -31,12 +29,13 @@ class Display:
         self.done = 0  # images, those of an earlier process included
         self.timed_images, self.timed_seconds, self.startup_seconds, self.earlier_seconds = 0, 0.0, 0.0, 0.0
         self.unshown = 0  # images since the last `show`
+        self.loss: float | None = None  # what was last shown
+        self.top1: float | None = None
         self.warned = False
         self.slow_start: threading.Timer | None = None
 
     def start(self, why_not_resumed: str) -> None:
         self.started = self.mark = time.perf_counter()
-        self.told = self.started - TELL
         self.first = True
         self.say(
             f"Training {self.params.model.name} on {_name(self.world.device)}"
@@ -50,12 +49,14 @@ class Display:
             self.slow_start.daemon = True
             self.slow_start.start()
         self.bar = tqdm(total=self.total, unit=" images", unit_scale=True, disable=None if self.world.is_main else True)
+        self._tell("starting")
 
     def resume(self, epoch: int, step: int, clock: dict[str, float]) -> None:
         self.done = self.bar.n = self.bar.initial = (epoch * self.steps + step) * self.batch
         self.timed_images, self.timed_seconds = int(clock["timed_images"]), clock["timed_seconds"]
         self.startup_seconds, self.earlier_seconds = clock["startup_seconds"], clock["seconds"]
         self.say(f"Going on after epoch {epoch}" + (f", step {step}" if step else ""))
+        self._tell("starting")
 
     def is_due(self) -> bool:
         """Counts a step; whether it is time for `show`: after the very first step, then once a second."""
@@ -78,15 +79,15 @@ class Display:
         self.bar.set_postfix_str(f"loss {loss:.3f}, top-1 {top1:.1f}%", refresh=False)
         self.bar.update(self.unshown)
         self.unshown, self.mark = 0, now
-        if self.world.is_main and now - self.told >= TELL:
-            self.told = now
-            self._tell(loss, top1)
+        self.loss, self.top1 = loss, top1
+        self._tell("training")
         if not self.warned and now - self.started >= 5 and self.rate():
             self._warn(self.rate())
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """What happens inside does not count as training."""
+        """What happens inside, the evaluation of a point of the curve, does not count as training."""
+        self._tell("evaluating")
         yield
         self.mark = time.perf_counter()
 
@@ -99,17 +100,22 @@ class Display:
         )
 
     def stopped(self) -> None:
-        self.close()
+        """The status stays: of a process that is no more, it tells that the run was stopped."""
+        self._close_bar()
         self.say(
             f"Stopped; the same command goes on {'from here' if self.world.size == 1 else 'after the last epoch'}."
         )
 
     def close(self) -> None:
+        self._close_bar()
+        if self.world.is_main:
+            with suppress(OSError):  # Windows keeps a file that is being read
+                self.status.unlink(missing_ok=True)
+
+    def _close_bar(self) -> None:
         if self.slow_start:
             self.slow_start.cancel()
         self.bar.close()
-        if self.world.is_main:
-            self.status.unlink(missing_ok=True)
 
     def say(self, line: str) -> None:
         if line and self.world.is_main:
@@ -143,21 +149,24 @@ class Display:
             "startup_seconds": clock["startup_seconds"],
         }
 
-    def _tell(self, loss: float, top1: float) -> None:
-        """Writes the status; a disk that is full must not end the run here."""
-        status = Status(
+    def _tell(self, doing: str) -> None:
+        """Writes the status, for those who watch."""
+        if not self.world.is_main:
+            return
+        data = self.params.data
+        Status(
             folder=str(Path.cwd()),
+            doing=doing,
             epochs=self.params.train.epochs,
             done=self.done,
             total=self.total,
             images_per_second=self.rate(),
             seconds_left=self.seconds_left(),
-            loss=loss,
-            top1=top1,
-            split="holdout" if self.params.data.holdout else "test",
-        )
-        with suppress(UserError):
-            status.write(self.status)
+            loss=self.loss,
+            top1=self.top1,
+            split="holdout" if data.holdout else "test",
+            like_original=data.source == "tiny-imagenet" and data.archive is None,
+        ).write(self.status)
 
     def _slow_start(self) -> None:
         """Called while the first step is still under way, so its end is no news for some minutes more."""

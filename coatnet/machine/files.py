@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path beside `path`; what is written there takes the name `path` at the end.
 
     On any exception the temporary file is removed and a former `path` stays as it was.
+
+    Args:
+        durable: waits for the disk, else a power cut can leave the new name on an empty file.
 
     Raises:
         UserError: no space is left, or the folder cannot be written to.
@@ -29,8 +32,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "r+b") as file:  # Windows flushes only what may be written
-            os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+        if durable:
+            with open(temporary, "r+b") as file:  # Windows flushes only what may be written
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except Exception as error:
         if _is_disk_full(error, path.parent):

@@ -1,32 +1,45 @@
 """What a run under way leaves for those who watch it: a small JSON file beside its progress."""
 
 import json
-from dataclasses import asdict, dataclass
+import os
+import platform
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
 
-from .files import write_json
+from ..errors import UserError
+from .files import atomic_write
+
+SILENCE = 600  # seconds without a word after which a run on another machine, which cannot be asked, counts as dead
 
 
 @dataclass(frozen=True)
 class Status:
+    """Of this process and moment, where it is made; of those that wrote it, where it is read."""
+
     folder: str  # where the run has its reports
+    doing: str  # starting, training or evaluating
     epochs: int  # in all
     done: int  # images
     total: int  # images
     images_per_second: float
     seconds_left: float
-    loss: float  # training, so far in this epoch
-    top1: float  # the same, percent
+    loss: float | None  # training, so far in this epoch; None before the first step
+    top1: float | None  # the same, percent
     split: str  # what the accuracy curve is of: test or holdout
-    process: int = 0
-    process_started: float = 0.0  # tells it from a later process of the same number
+    like_original: bool  # trains on Tiny ImageNet, so that the original's accuracies compare
+    when: float = field(default_factory=time.time)
+    machine: str = field(default_factory=platform.node)
+    process: int = field(default_factory=os.getpid)
+    process_started: float = field(default_factory=lambda: psutil.Process().create_time())
 
     def write(self, path: Path) -> None:
-        """Writes it as of this process."""
-        me = psutil.Process()
-        write_json(path, asdict(self) | {"process": me.pid, "process_started": me.create_time()})
+        """Writes it, about once a second of training: so it waits for no disk, and what goes wrong stops nothing."""
+        with suppress(OSError, UserError), atomic_write(path, durable=False) as temporary:
+            temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Status | None":
@@ -37,9 +50,18 @@ class Status:
             return None
 
     @property
+    def age(self) -> float:
+        """Seconds since it was written."""
+        return time.time() - self.when
+
+    @property
     def is_alive(self) -> bool:
-        """Whether its run still goes on, on this machine."""
+        """Whether its run still goes on."""
+        if self.machine != platform.node():
+            return self.age < SILENCE
         try:
-            return psutil.Process(self.process).create_time() == self.process_started
+            process = psutil.Process(self.process)
+            # A later process may have the same number. A clock that was set moves the time of start, too.
+            return abs(process.create_time() - self.process_started) < 60 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
