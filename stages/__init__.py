@@ -13,19 +13,21 @@ CHECKPOINT = Path("models/model.safetensors")
 REPORTS = Path("reports")
 
 
-def _progress() -> Path:
-    """No DVC out: DVC removes outs before a stage runs, and this must outlive a kill.
+def kept() -> tuple[Path, str]:
+    """Where that lies which is no DVC out, since DVC removes outs before a stage runs; and the run's name there.
 
-    `dvc exp run --temp` and DVC's queue work in a folder that is not found again, so their progress lies where they
-    were started from, under the experiment's name.
+    `dvc exp run --temp` and DVC's queue work in a folder that is not found again, so theirs lies where they were
+    started from, under the experiment's name.
     """
     started_from = Path(os.environ.get("DVC_ROOT", "."))
     if Path.cwd().is_relative_to(started_from.resolve() / ".dvc"):
-        return started_from / ".progress" / f"{os.environ['DVC_EXP_NAME']}.pt"
-    return Path(".progress/train.pt")
+        return started_from, os.environ["DVC_EXP_NAME"]
+    return Path(), "train"
 
 
-PROGRESS = _progress()
+_FOLDER, NAME = kept()
+PROGRESS = _FOLDER / ".progress" / f"{NAME}.pt"
+LOGS = _FOLDER / "logs"
 
 
 def run(stage: Callable[[Params], None]) -> None:

@@ -6,16 +6,16 @@
 import pandas as pd
 import torch
 
-from coatnet import Params
+from coatnet import Params, UserError
 from coatnet.data import Shards
 from coatnet.machine.devices import device_name
 from coatnet.machine.files import write_csv, write_json
 from coatnet.machine.loggers import check_log, open_log
-from coatnet.machine.processes import join_world, launch
+from coatnet.machine.processes import World, join_world, launch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
-from coatnet.training.engine import Trainer
+from coatnet.training.engine import Trained, Trainer
 
-from . import CHECKPOINT, PROGRESS, REPORTS, SHARDS, run
+from . import CHECKPOINT, LOGS, NAME, PROGRESS, REPORTS, SHARDS, run
 
 HISTORY = REPORTS / "history.csv"
 
@@ -33,18 +33,38 @@ def worker(params: Params) -> None:
     if not world.is_main:
         trainer.run()
         return
-    with open_log(params, trainer.progress.stamp[:12]) as log:
+    # The log ends last: a network that is down keeps no model waiting.
+    with open_log(params, LOGS, f"{NAME}-{trainer.progress.stamp[:8]}") as log:
 
         def on_history(trainer: Trainer) -> None:
-            if trainer.history:
-                write_csv(HISTORY, pd.DataFrame(trainer.history))
-            else:
-                HISTORY.unlink(missing_ok=True)  # another run's
-            log(trainer.history)
+            try:
+                write_history(trainer.history, params)
+            except UserError as error:  # someone has it open, on Windows; the run's end needs it
+                trainer.display.say(f"{error} (tried again after the next epoch)")
+            log(trainer.history, trainer.display.rate())
 
-        trained = trainer.run(on_history)
+        write_results(trainer.run(on_history), params, shards, world)
+
+
+def write_history(history: list[dict[str, float]], params: Params) -> None:
+    """As it will be at the end, but for rows to come; none at all before the first, as DVC leaves it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if not history:
+        HISTORY.unlink(missing_ok=True)  # another run's
+        return
+    table = pd.DataFrame(history)
+    if params.train.evaluate_every and "eval_loss" not in table:  # no epoch yet was evaluated; DVC's plots want it
+        table[["eval_loss", "eval_top1"]] = float("nan")
+    write_csv(HISTORY, table)
+
+
+def write_results(trained: Trained, params: Params, shards: Shards, world: World) -> None:
     values = params.model_dump(mode="json")
     save_checkpoint(CHECKPOINT, Checkpoint(trained.model, values, shards.classes, shards.mean, shards.std))
+    write_history(trained.history, params)
     write_json(
         REPORTS / "train.json",
         {

@@ -4,7 +4,8 @@ The environment's COATNET_LOG chooses it, not a parameter: what a run is watched
 make a stage run again.
 """
 
-import importlib.util
+import difflib
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,18 +17,23 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..params import Params
+from .files import write_text
 
 CHOICE = "COATNET_LOG"
-FOLDER = Path("logs")
 Row = dict[str, float]
 Write = Callable[[int, Row], object]  # epoch, values
 
 
+# Each takes the run's parameters, a folder of the run's own, and how many epochs that log has already: 0 is a new run,
+# whatever an equal one left in the folder.
+
+
 @contextmanager
-def _tensorboard(params: Params, name: str) -> Iterator[Write]:
+def _tensorboard(params: Params, folder: Path, epochs: int) -> Iterator[Write]:
     from torch.utils.tensorboard import SummaryWriter  # a second to import, as the others below
 
-    writer = SummaryWriter(FOLDER / name)  # a run that goes on adds a file to its folder
+    # A new file in the folder; what an earlier one has of later epochs is shown no more.
+    writer = SummaryWriter(folder, purge_step=epochs + 1)
     writer.add_text("parameters", f"```\n{params.model_dump_json(indent=2)}\n```")
 
     def write(epoch: int, row: Row) -> None:
@@ -40,21 +46,25 @@ def _tensorboard(params: Params, name: str) -> Iterator[Write]:
 
 
 @contextmanager
-def _wandb(params: Params, name: str) -> Iterator[Write]:
+def _wandb(params: Params, folder: Path, epochs: int) -> Iterator[Write]:
     import wandb
 
-    FOLDER.mkdir(exist_ok=True)
-    config = params.model_dump(mode="json")
-    with wandb.init(project="coatnet", id=name, resume="allow", dir=FOLDER, config=config) as run:
+    id_file = folder / "id"
+    given = {"project": "coatnet", "name": folder.name, "dir": str(folder)}
+    given = {key: value for key, value in given.items() if f"WANDB_{key.upper()}" not in os.environ}
+    if epochs and id_file.exists():
+        given |= {"id": id_file.read_text(encoding="utf-8"), "resume": "allow"}
+    with wandb.init(**given, config=params.model_dump(mode="json")) as run:
+        write_text(id_file, run.id)
         yield lambda epoch, row: run.log(row, step=epoch)
 
 
 @contextmanager
-def _dvclive(params: Params, name: str) -> Iterator[Write]:
+def _dvclive(params: Params, folder: Path, epochs: int) -> Iterator[Write]:
     from dvclive import Live
 
     # It only writes files: commits, experiments and dvc.yaml are the pipeline's own.
-    with Live(str(FOLDER / name), resume=True, save_dvc_exp=False, report=None, dvcyaml=None) as live:
+    with Live(str(folder), resume=epochs > 0, save_dvc_exp=False, report=None, dvcyaml=None) as live:
         live.log_params(params.model_dump(mode="json"))
 
         def write(epoch: int, row: Row) -> None:
@@ -66,11 +76,12 @@ def _dvclive(params: Params, name: str) -> Iterator[Write]:
         yield write
 
 
-LOGGERS: dict[str, Callable[[Params, str], AbstractContextManager[Write]]] = {
+LOGGERS: dict[str, Callable[[Params, Path, int], AbstractContextManager[Write]]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
     "dvclive": _dvclive,
 }
+MODULES = {"tensorboard": "torch.utils.tensorboard"}  # where it is not the package itself
 
 
 def check_log() -> None:
@@ -79,27 +90,34 @@ def check_log() -> None:
     if not choice:
         return
     if choice not in LOGGERS:
-        raise UserError(f"{CHOICE}={choice} is no logger: choose {', '.join(LOGGERS)}, or leave it unset")
-    if importlib.util.find_spec(choice) is None:
-        raise UserError(f"{CHOICE}={choice} needs the package {choice}: pip install {choice}, or leave it unset")
+        near = difflib.get_close_matches(choice, LOGGERS, n=1, cutoff=0)[0]
+        raise UserError(f"{CHOICE}={choice} is none of {', '.join(LOGGERS)}, or unset; did you mean {near}?")
+    try:
+        importlib.import_module(MODULES.get(choice, choice))
+    except Exception as error:  # an older package beside it raises whatever it likes
+        raise UserError(f"{CHOICE}={choice} does not work here ({error}): pip install {choice}, or unset it") from None
 
 
 @contextmanager
-def open_log(params: Params, name: str) -> Iterator[Callable[[Sequence[Row]], object]]:
-    """Yields what takes the history so far and logs the rows that are new; without COATNET_LOG it does nothing.
+def open_log(params: Params, folder: Path, name: str) -> Iterator[Callable[[Sequence[Row], float], object]]:
+    """Yields what takes the history so far and the speed, and logs the rows that are new, if COATNET_LOG is set.
 
-    What goes wrong in a logger is told once and ends the log, never the run.
+    The log begins with the first call: before the first step, so that the history tells a new run from one taken up
+    again. What goes wrong in a logger is told once and ends the log, never the run. An error of the run leaves the log
+    as it is, without waiting for a network.
 
     Args:
-        name: of the run; one that goes on under the same name goes on with its log, where the logger can.
+        folder: of all logs.
+        name: of the run; one that is taken up again under the same name goes on with its log, where the logger can.
     """
     choice = os.environ.get(CHOICE)
     if not choice:
-        yield lambda history: None
+        yield lambda history, images_per_second: None
         return
-    logger = LOGGERS[choice](params, name)
+    own = folder / choice / name
+    logger: AbstractContextManager[Write] | None = None
     write: Write | None = None
-    logged: int | None = None  # rows
+    logged: int | None = None  # rows; None: the log has not begun
 
     def attempt(step: Callable[[], Any]) -> Any:
         nonlocal write
@@ -107,19 +125,26 @@ def open_log(params: Params, name: str) -> Iterator[Callable[[Sequence[Row]], ob
             return step()
         except Exception as error:  # whatever it is, training matters more
             write = None
-            tqdm.write(f"{choice} failed, and the run goes on without it: {' '.join(str(error).split())}")
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            tqdm.write(f"{choice} failed, and the run goes on without it: {said}")
 
-    def log(history: Sequence[Row]) -> None:
-        nonlocal logged
-        # The first call tells what was there, and logged, before a stop.
-        new, logged = history[len(history) if logged is None else logged :], len(history)
-        for row in new:
+    def begin(epochs: int) -> Write:
+        nonlocal logger
+        own.mkdir(parents=True, exist_ok=True)
+        logger = LOGGERS[choice](params, own, epochs)
+        return logger.__enter__()
+
+    def log(history: Sequence[Row], images_per_second: float) -> None:
+        nonlocal write, logged
+        if logged is None:
+            logged = len(history) if own.exists() else 0  # where it is chosen only now, it gets all there was
+            write = attempt(partial(begin, logged))
+        for row in history[logged:]:
             if write:
-                attempt(partial(write, int(row["epoch"]), row))
+                last = {"images_per_second": images_per_second} if row is history[-1] else {}
+                attempt(partial(write, int(row["epoch"]), row | last))
+        logged = len(history)
 
-    write = attempt(logger.__enter__)
-    try:
-        yield log
-    finally:
-        if write:
-            attempt(lambda: logger.__exit__(None, None, None))
+    yield log
+    if write and logger:
+        attempt(partial(logger.__exit__, None, None, None))
