@@ -28,7 +28,6 @@ smoke: setup
 
 # What is on a picture: make predict IMAGE=cat.jpg
 predict: $(if $(IMAGE),setup,name-a-picture)
-	test -e models/model.safetensors || { $(IN_VENV) dvc pull --quiet released/laptop.safetensors; }
 	$(IN_VENV) coatnet predict "$(IMAGE)"
 
 name-a-picture:

@@ -345,6 +345,14 @@ def _set(values: dict[str, Any], name: str, value: Any) -> None:
     values[key] = value
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
 def parameter_names(model: type[BaseModel] = Params, prefix: str = "") -> list[str]:
     """Every dotted parameter name, sections included."""
     names = []

@@ -132,8 +132,9 @@ def pytest_report_header():
 
 
 def pytest_collection_modifyitems(config, items):
-    left_out = [item for item in items if _left_out().keys() & item.keywords.keys()]
-    config.hook.pytest_deselected(items=left_out)
+    marks = _left_out().keys()
+    left_out = {item for item in items if marks & item.keywords.keys()}
+    config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
     # The long ones first, so that all processes end together; a module's in turn with other modules', so that not all
     # processes wait for what one of them makes.

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from ..errors import UserError
-from ..params import Loader, read_yaml
+from ..params import Loader, dotted, read_yaml
 
 # DVC's own way to name sets of values, Hydra composition, writes params.yaml anew at each experiment from a folder of
 # other files: params.yaml would no longer be the source, its comments would go, and `dvc repro` would not compose.
@@ -71,16 +71,9 @@ def uncommitted() -> dict[str, Any]:
     shown = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], capture_output=True, encoding="utf-8")
     if shown.returncode:
         return {}
-    here = _dotted(read_yaml(PARAMS))
-    committed = _dotted(yaml.load(shown.stdout, Loader))
+    here = dotted(read_yaml(PARAMS))
+    committed = dotted(yaml.load(shown.stdout, Loader))
     return {key: value for key, value in committed.items() if key not in here or here[key] != value}
-
-
-def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
 
 
 def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -82,7 +82,7 @@ def write_canonical(source: str | Path, target: str | Path, sha256: str | None =
 
 
 def with_lists(
-    images: Iterable[tuple[str, bytes]], classes: Iterable[tuple[str, str]], tested: dict[str, str]
+    images: Iterable[tuple[str, bytes]], classes: Sequence[tuple[str, str]], tested: dict[str, str]
 ) -> Iterator[tuple[str, bytes]]:
     """Names and contents of `images`, then of the lists: the order of names.
 

@@ -20,7 +20,7 @@ from ..machine.files import atomic_write
 from .archive import with_lists, write_zip
 from .container import Container, open_container
 from .layout import Layout, read_layout
-from .pictures import fit, open_picture
+from .pictures import decode_jpeg, fit, open_picture
 
 _NAMED = 10  # problems that the error names
 _SPACE = re.compile(r"\s")  # tabs and line ends would break the lists
@@ -139,12 +139,5 @@ def _stored(content: bytes, name: str, size: int) -> tuple[bytes, bool]:
 
 def _is_jpeg_of(content: bytes, image: Image.Image) -> bool:
     """Whether `write_shards` makes the same pixels of it."""
-    from torchvision.io import ImageReadMode, decode_jpeg  # a second to import
-
-    if not content.startswith(b"\xff\xd8"):
-        return False
-    try:
-        image_chw = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
-    except (RuntimeError, ValueError):
-        return False
-    return np.array_equal(image_chw.permute(1, 2, 0).numpy(), np.asarray(image))
+    decoded = decode_jpeg(content) if content.startswith(b"\xff\xd8") else None
+    return decoded is not None and np.array_equal(np.asarray(decoded), np.asarray(image))

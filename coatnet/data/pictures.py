@@ -87,7 +87,7 @@ def _open(file: BinaryIO) -> Image.Image:
     if image.format == "JPEG" and image.mode in ("L", "RGB"):
         orientation = _orientation(image)
         file.seek(0)
-        if decoded := _decode_jpeg(file.read()):
+        if decoded := decode_jpeg(file.read()):
             return _turn(decoded, orientation)
         file.seek(0)
         image = Image.open(file)
@@ -106,12 +106,13 @@ def _turn(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def _decode_jpeg(content: bytes) -> Image.Image | None:
-    """By the decoder of `write_shards`; None where that fails, since Pillow's reads some that it does not."""
-    from torchvision.io import ImageReadMode, decode_jpeg  # a second to import
+def decode_jpeg(content: bytes) -> Image.Image | None:
+    """In RGB, by the decoder of `write_shards`; None where that fails: Pillow's reads some that it does not."""
+    from torchvision.io import ImageReadMode  # a second to import
+    from torchvision.io import decode_jpeg as decode
 
     try:
-        image_chw = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
+        image_chw = decode(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
     except (RuntimeError, ValueError):
         return None
     return Image.fromarray(image_chw.permute(1, 2, 0).contiguous().numpy())

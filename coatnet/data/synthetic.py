@@ -16,8 +16,7 @@ from tqdm import tqdm
 
 from ..machine.files import atomic_write
 from ..params import SyntheticParams
-from .archive import OFFICIAL_SIZE, write_zip
-from .layout import ANNOTATIONS, WNIDS, WORDS
+from .archive import OFFICIAL_SIZE, with_lists, write_zip
 
 _SHAPES = {  # is (u, v), in radii from the centre, inside?
     "circle": lambda u, v: u**2 + v**2 < 1,
@@ -73,24 +72,22 @@ def _members(params: SyntheticParams, size: int, progress: tqdm) -> Iterator[tup
 
     generator = torch.Generator().manual_seed(params.seed)
     wnids = [f"s{label:08d}" for label in range(params.classes)]
-    annotations = []
-    for split, count in (("train", params.train_per_class), ("val", params.test_per_class)):
-        for label, wnid in enumerate(wnids):
-            for i, image_chw in enumerate(_draw(*_CLASSES[label], count, size, generator)):
-                if split == "train":
-                    name = f"train/{wnid}/images/{wnid}_{i:05d}.JPEG"
-                else:
-                    file = f"val_{label * count + i:06d}.JPEG"
-                    name = f"val/images/{file}"
-                    annotations.append(f"{file}\t{wnid}\n")
-                yield name, encode_jpeg(image_chw, _JPEG_QUALITY).numpy().tobytes()
-                progress.update()
-    yield ANNOTATIONS, "".join(annotations).encode()
-    yield WNIDS, "".join(f"{wnid}\n" for wnid in wnids).encode()
-    rows = (
-        f"{wnid}\t{colour} {texture} {shape}\n" for wnid, (texture, colour, shape) in zip(wnids, _CLASSES, strict=False)
-    )
-    yield WORDS, "".join(rows).encode()
+    words = [" ".join((colour, texture, shape)) for texture, colour, shape in _CLASSES[: params.classes]]
+    tested: dict[str, str] = {}
+
+    def images() -> Iterator[tuple[str, bytes]]:
+        for split, count in (("train", params.train_per_class), ("val", params.test_per_class)):
+            for label, wnid in enumerate(wnids):
+                for i, image_chw in enumerate(_draw(*_CLASSES[label], count, size, generator)):
+                    if split == "train":
+                        name = f"train/{wnid}/images/{wnid}_{i:05d}.JPEG"
+                    else:
+                        name = f"val/images/val_{label * count + i:06d}.JPEG"
+                        tested[name] = wnid
+                    yield name, encode_jpeg(image_chw, _JPEG_QUALITY).numpy().tobytes()
+                    progress.update()
+
+    return with_lists(images(), list(zip(wnids, words, strict=True)), tested)
 
 
 def _draw(texture: str, colour: str, shape: str, count: int, size: int, generator: torch.Generator) -> Tensor:

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..machine.files import write_json, write_text
-from ..models import create_model
-from ..params import ModelParams
-from ..training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from ..training.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
 from .card import card
 from .classifier import Classifier
 from .graphs import TOLERANCE, check_answers, description
@@ -112,13 +110,7 @@ def _read_folder(folder: Path) -> Checkpoint:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if config["architecture"] != COATNET:  # the weights are named as in a checkpoint
             return load_checkpoint(path)
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["coatnet"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-        params, classes = ModelParams.model_validate(facts["params"]["model"]), list(map(tuple, facts["classes"]))
-        model = create_model(params, num_classes=len(classes))
-        model.load_state_dict(from_timm(state, params, len(classes)))
-        return Checkpoint(model.eval(), facts["params"], classes, tuple(facts["mean"]), tuple(facts["std"]))
+        return read_checkpoint(path, from_timm)
     except OSError as error:
         raise UserError(f"{error.filename or path} cannot be read: {error.strerror or error}") from None
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models import create_model
+from ..models import create_model, create_timm
 from ..models.stages import stage_strides
 from ..params import ModelParams
 
@@ -61,12 +61,7 @@ def as_timm(model: nn.Module, params: ModelParams, num_classes: int) -> tuple[st
 
     if params.name != "coatnet":
         name = params.name.removeprefix("timm/")
-        arguments: dict[str, Any] = {"img_size": params.image_size}
-        try:
-            theirs = timm.create_model(name, num_classes=num_classes, **arguments)
-        except TypeError:  # no such argument: a model that takes any size
-            arguments = {}
-            theirs = timm.create_model(name, num_classes=num_classes)
+        theirs, arguments = create_timm(name, params.image_size, num_classes)
         theirs.load_state_dict(model.state_dict())
         return name, arguments, theirs.eval()
     found = coatnet_arguments(params)

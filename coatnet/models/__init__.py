@@ -7,10 +7,18 @@ from torch import nn
 from ..params import ModelParams
 from .attention import position_tables, resize_table
 from .paper import PaperCoAtNet
-from .peers import check_peer_name, create_peer, try_image_size
+from .peers import check_peer_name, create_peer, create_timm, try_image_size
 from .table import TableCoAtNet
 
-__all__ = ["check_image_sizes", "check_name", "create_model", "head_tensors", "position_tables", "resize_table"]
+__all__ = [
+    "check_image_sizes",
+    "check_name",
+    "create_model",
+    "create_timm",
+    "head_tensors",
+    "position_tables",
+    "resize_table",
+]
 
 
 def create_model(params: ModelParams, num_classes: int = 200, *, pretrained: bool = False) -> nn.Module:

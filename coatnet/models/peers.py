@@ -19,22 +19,28 @@ def create_peer(name: str, image_size: int, num_classes: int, pretrained: bool =
         UserError: timm has no such model (the nearest is given), the model cannot take that size, or its weights are
             neither on this machine nor can be fetched.
     """
-    import timm  # slow to import, and needed by no other model
-
     check_peer_name(name, pretrained)
     weights: dict[str, Any] = {}
     if pretrained:
         overlay = {"file": weights_file(name), "custom_load": False}
         weights = {"pretrained": True, "pretrained_cfg_overlay": overlay}
     try:
-        try:
-            model = timm.create_model(name, num_classes=num_classes, img_size=image_size, **weights)
-        except TypeError:  # no such argument: a model that takes any size
-            model = timm.create_model(name, num_classes=num_classes, **weights)
+        model, _ = create_timm(name, image_size, num_classes, **weights)
     except Exception as error:  # as many kinds as there are models
         raise _refusal(name, image_size, error) from error
     try_image_size(model, name, image_size)
     return model
+
+
+def create_timm(name: str, image_size: int, num_classes: int, **weights: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """timm's model for images of `image_size` pixels, and the arguments of `timm.create_model` that fix that size."""
+    import timm  # slow to import, and needed by no other model
+
+    arguments: dict[str, Any] = {"img_size": image_size}
+    try:
+        return timm.create_model(name, num_classes=num_classes, **arguments, **weights), arguments
+    except TypeError:  # no such argument: a model that takes any size
+        return timm.create_model(name, num_classes=num_classes, **weights), {}
 
 
 def check_peer_name(name: str, pretrained: bool = False) -> None:

@@ -1,19 +1,21 @@
 """The trained model as one safetensors file that needs nothing beside it: weights, parameters, classes, statistics."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..machine.files import atomic_write
 from ..models import create_model
 from ..params import ModelParams
+
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,30 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         UserError: the file is missing, broken, or not written by `save_checkpoint`.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["coatnet"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-        params, classes = facts["params"], [(wnid, name) for wnid, name in facts["classes"]]
-        model = create_model(_model_params(params), num_classes=len(classes))
-        model.load_state_dict(state)
-        return Checkpoint(model.eval(), params, classes, tuple(facts["mean"]), tuple(facts["std"]))
+        return read_checkpoint(path)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}: run `dvc repro train` or `dvc pull` first") from None
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no checkpoint of this version: {reason}") from None
+
+
+def read_checkpoint(path: str | Path, rename: Callable[[State, ModelParams, int], State] | None = None) -> Checkpoint:
+    """`load_checkpoint` for those who tell what is wrong themselves.
+
+    Args:
+        rename: from the file's tensors, the model's parameters and the number of classes to this project's tensors,
+            for a file that has them under other names.
+
+    Raises:
+        OSError: the file is missing.
+        SafetensorError, KeyError, TypeError, ValueError, RuntimeError: it is broken, or not of `save_checkpoint`.
+    """
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads((file.metadata() or {})["coatnet"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    params, classes = facts["params"], [(wnid, name) for wnid, name in facts["classes"]]
+    model_params = _model_params(params)
+    model = create_model(model_params, num_classes=len(classes))
+    model.load_state_dict(rename(state, model_params, len(classes)) if rename else state)
+    return Checkpoint(model.eval(), params, classes, tuple(facts["mean"]), tuple(facts["std"]))

@@ -1,18 +1,17 @@
 """The weights before the first step: fresh ones, timm's pretrained ones, or those of a checkpoint (`train.init`)."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from ..data import Shards
+from ..data.archive import sha256_of
 from ..errors import UserError
 from ..machine.processes import World
 from ..models import check_image_sizes, create_model, head_tensors, position_tables, resize_table
-from ..params import ModelParams, Params
+from ..params import ModelParams, Params, dotted
 from .checkpoint import load_checkpoint
 
 _LISTED = 3  # tensors that a refusal names
@@ -76,15 +75,13 @@ def _misfits(given: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
     ]
 
 
-def _values(section: BaseModel, prefix: str = "model.") -> dict[str, str]:
+def _values(params: ModelParams) -> dict[str, str]:
     """The parameters that decide which tensors fit, each as it is written after `-S`."""
-    found: dict[str, str] = {}
-    for name, value in section:
-        if isinstance(value, BaseModel):
-            found |= _values(value, f"{prefix}{name}.")
-        elif name != "pretrained":
-            found[prefix + name] = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return found
+    values = dotted(params.model_dump(mode="json", exclude={"pretrained"}), "model.")
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for name, value in values.items()
+    }
 
 
 def init_digest(path: str | None) -> str:
@@ -96,8 +93,7 @@ def init_digest(path: str | None) -> str:
     if path is None:
         return ""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise UserError(
             f"train.init={path} cannot be read ({error.strerror}): run `dvc pull {path}`, or name another checkpoint"

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from coatnet import load_params
+from coatnet.params import dotted
 from coatnet.reporting import original
 from coatnet.reporting.groups import GROUP_OF
 from coatnet.reporting.page import facts, report
@@ -175,5 +176,5 @@ def test_parameters_that_differ_from_the_original(make_run):
 
 
 def test_the_recipe_is_the_originals():
-    values = facts.dotted(load_params(PARAMS).model_dump(mode="json"))
+    values = dotted(load_params(PARAMS).model_dump(mode="json"))
     assert {name: values[name] for name in original.RECIPE} == original.RECIPE

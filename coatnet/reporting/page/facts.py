@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ...params import dotted
 from .. import original
 from ..figures.confusion import shares
 from ..figures.pictures import Picture
@@ -94,14 +95,6 @@ def parameters(run: Run) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
 
 
 def _written(value: Any) -> str:
