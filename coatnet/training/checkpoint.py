@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -49,8 +49,9 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.model.state_dict().items()}
     with atomic_write(path) as temporary:
-        # One entry of metadata: safetensors writes several in no fixed order.
-        save_file(tensors, temporary, metadata={"coatnet": json.dumps(facts)})
+        # One entry of metadata: safetensors writes several in no fixed order. Not its `save_file`, which writes under a
+        # temporary name of its own, another each time: a kill would leave it behind for ever.
+        temporary.write_bytes(save(tensors, metadata={"coatnet": json.dumps(facts)}))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
