@@ -77,6 +77,8 @@ class PaperParams(Section):
     se_place: Literal["after_norm", "before_norm"]
     se_activation: Literal["gelu", "silu"]
     layer_scale: Annotated[float, Field(gt=0)] | None
+    activation: Literal["gelu", "relu", "silu"]
+    fused_stages: Annotated[int, Field(ge=0)]
     head: Literal["linear", "tanh"]
 
 
@@ -129,6 +131,11 @@ class ModelParams(Section):
             "table": (self.table.heads, "model.table.heads"),
             "paper": (self.paper.head_dim, "model.paper.head_dim"),
         }[self.variant]
+        if not set(self.layout[: self.paper.fused_stages]) <= {"C"} or self.paper.fused_stages > stages:
+            raise ValueError(
+                f"model.paper.fused_stages={self.paper.fused_stages} is more than the stages of convolution that "
+                f"model.layout={self.layout} begins with"
+            )
         for kind, dim in zip(self.layout, self.dims, strict=True):
             if kind == "T" and dim % divisor:
                 raise ValueError(f"model.dims: the attention width {dim} is not divisible by {name}={divisor}")
@@ -209,7 +216,7 @@ class TrainParams(Section):
     lr: Annotated[float, Field(gt=0)]
     final_lr: Fraction
     warmup_epochs: Annotated[float, Field(ge=0)]
-    schedule: Literal["cosine", "trapezoid"]
+    schedule: Literal["cosine", "linear", "trapezoid"]
     weight_decay: Annotated[float, Field(ge=0)]
     muon: MuonParams
     clip_norm: Annotated[float, Field(gt=0)] | None

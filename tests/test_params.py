@@ -29,6 +29,7 @@ def load(**overrides):
         ("model.layout", "CCXT", "C for convolution or T for attention"),
         ("model.image_size", 225, "model.image_size=225 is not divisible by the model's total stride 32; try 224"),
         ("evaluate.image_size", 100, "evaluate.image_size=100 is not divisible by the model's total stride 32; try 96"),
+        ("model.paper.fused_stages", 3, "fused_stages=3 is more than the stages of convolution that model.layout=CCTT"),
         ("model.dims", [96, 192, 190, 384], "attention width 190 is not divisible by model.table.heads=12"),
         ("model.name", "convnext_atto", "expected coatnet, or timm/NAME"),
         ("model.pretrained", True, "is for timm's models: a CoAtNet starts from the checkpoint that train.init names"),

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from ..params import ModelParams
-from .residual import DropPath, LayerScale, downsample
+from .residual import ACTIVATIONS, DropPath, LayerScale, downsample
 
 
 class SqueezeExcite(nn.Module):
@@ -18,7 +18,7 @@ class SqueezeExcite(nn.Module):
         super().__init__()
         hidden = max(1, round(width * ratio))
         self.reduce = nn.Linear(width, hidden)
-        self.activation = {"gelu": nn.GELU, "silu": nn.SiLU}[activation]()
+        self.activation = ACTIVATIONS[activation]()
         self.expand = nn.Linear(hidden, width)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
@@ -62,27 +62,35 @@ class PaperMBConv(nn.Module):
 
     `Proj(Pool(x)) + Conv(DepthConv(Conv(Norm(x), stride = 2)))`.
 
-    Expands to `expansion` times the output width. BN and GELU follow both inner convolutions, the projection has a
-    bias. The options that other implementations differ in are `ModelParams.paper`'s.
+    Expands to `expansion` times the output width. BN and the activation follow both inner convolutions, the projection
+    has a bias. The options that other implementations differ in are `ModelParams.paper`'s.
+
+    Args:
+        fused: whether one dense convolution stands in place of the two inner ones (Tan & Le 2021, EfficientNetV2,
+            section 3.2): more arithmetic, but less memory to go through.
     """
 
-    def __init__(self, in_width: int, width: int, stride: int, drop_path: float, params: ModelParams):
+    def __init__(
+        self, in_width: int, width: int, stride: int, drop_path: float, params: ModelParams, fused: bool = False
+    ):
         super().__init__()
         paper = params.paper
         expanded = width * params.expansion
-        expand_stride, depthwise_stride = (stride, 1) if paper.stride_on == "expand" else (1, stride)
-        layers = OrderedDict(
-            norm=nn.BatchNorm2d(in_width),
-            expand=nn.Conv2d(in_width, expanded, 1, expand_stride, bias=False),
-            expand_norm=nn.BatchNorm2d(expanded),
-            expand_activation=nn.GELU(),
-            depthwise=depthwise(expanded, params.kernel, depthwise_stride),
-            depthwise_norm=nn.BatchNorm2d(expanded),
-            depthwise_activation=nn.GELU(),
-        )
+        layers: OrderedDict[str, nn.Module] = OrderedDict(norm=nn.BatchNorm2d(in_width))
+        if fused:
+            layers["expand"] = nn.Conv2d(in_width, expanded, params.kernel, stride, params.kernel // 2, bias=False)
+        else:
+            expand_stride, depthwise_stride = (stride, 1) if paper.stride_on == "expand" else (1, stride)
+            layers["expand"] = nn.Conv2d(in_width, expanded, 1, expand_stride, bias=False)
+        layers["expand_norm"] = nn.BatchNorm2d(expanded)
+        layers["expand_activation"] = ACTIVATIONS[paper.activation]()
+        if not fused:
+            layers["depthwise"] = depthwise(expanded, params.kernel, depthwise_stride)
+            layers["depthwise_norm"] = nn.BatchNorm2d(expanded)
+            layers["depthwise_activation"] = ACTIVATIONS[paper.activation]()
         if params.se_ratio:
             layers["se"] = SqueezeExcite(expanded, params.se_ratio, paper.se_activation)
-            if paper.se_place == "before_norm":
+            if paper.se_place == "before_norm" and not fused:
                 for name in ("depthwise_norm", "depthwise_activation"):
                     layers.move_to_end(name)
         layers["project"] = nn.Conv2d(expanded, width, 1)

@@ -15,9 +15,9 @@ convolutions have no bias but for those that end a branch; pooling windows do no
 of the expanded width, as in the table (timm's is of the output width: `model.se_ratio` 0.0625), after BN and GELU;
 weights start as EfficientNet's (convolutions) and by Glorot's rule (linear layers).
 
-Other implementations' choices are parameters, `model.paper.*`, named in params.yaml: the stride on the depthwise
+Other choices are parameters, `model.paper.*`, named in params.yaml. Other implementations': the stride on the depthwise
 convolution (the paper's table 9: slower, better when small), average pooling, squeeze-excite before the norm or with
-SiLU, layer scale, a hidden layer before the classifier.
+SiLU, layer scale, a hidden layer before the classifier. For speed: MBConv with one dense convolution, ReLU.
 """
 
 import math
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ..params import ModelParams
 from .attention import RelativeAttention, position_tables
 from .mbconv import PaperMBConv
-from .residual import DropPath, LayerScale, downsample
+from .residual import ACTIVATIONS, DropPath, LayerScale, downsample
 from .stages import stage_strides
 
 
@@ -53,7 +53,7 @@ class TransformerBlock(nn.Module):
             OrderedDict(
                 norm=nn.LayerNorm(width),
                 expand=nn.Linear(width, width * params.expansion),
-                activation=nn.GELU(),
+                activation=ACTIVATIONS[params.paper.activation](),
                 project=nn.Linear(width * params.expansion, width),
             )
         )
@@ -81,7 +81,7 @@ class PaperCoAtNet(nn.Sequential):
             stem=nn.Sequential(
                 nn.Conv2d(3, width, 3, params.stem_stride, 1, bias=False),
                 nn.BatchNorm2d(width),
-                nn.GELU(),
+                ACTIVATIONS[params.paper.activation](),
                 nn.Conv2d(width, width, 3, 1, 1, bias=False),
             )
         )
@@ -94,7 +94,7 @@ class PaperCoAtNet(nn.Sequential):
             for index in range(blocks):
                 shape = (width, dim, stride if index == 0 else 1)
                 if kind == "C":
-                    stage.append(PaperMBConv(*shape, next(drop_paths), params))
+                    stage.append(PaperMBConv(*shape, next(drop_paths), params, number <= params.paper.fused_stages))
                 else:
                     stage.append(TransformerBlock(*shape, size, next(drop_paths), params))
                 width = dim

@@ -1,10 +1,12 @@
-"""What the paper's two kinds of block have in common around their residual branches.
+"""What the paper's two kinds of block have in common.
 
 Ours, not `timm.layers`': importing timm would double the seconds before a stage begins.
 """
 
 import torch
 from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 
 
 class DropPath(nn.Module):

@@ -32,7 +32,9 @@ class Checkpoint:
 
 
 def _model_params(params: dict[str, Any]) -> ModelParams:
-    return ModelParams.model_validate({"pretrained": False, **params["model"]})  # older files lack it
+    model = params["model"]
+    paper = {"activation": "gelu", "fused_stages": 0, **model["paper"]}  # older files lack these
+    return ModelParams.model_validate({"pretrained": False, **model, "paper": paper})
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:

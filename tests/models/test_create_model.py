@@ -45,6 +45,14 @@ CONFIGURATIONS = {
         "model.paper.layer_scale": 0.1,
         "model.paper.head": "tanh",
     },
+    "paper, fast": {
+        "model.variant": "paper",
+        "model.layout": "CCCT",
+        "model.blocks": [1, 2, 1, 1],
+        "model.strides": [1, 2, 2, 1],
+        "model.paper.activation": "relu",
+        "model.paper.fused_stages": 2,
+    },
     "timm/convnext_atto": {"model.name": "timm/convnext_atto", "model.image_size": 64},
     "timm/resnet18": {"model.name": "timm/resnet18"},
     "timm/efficientnet_b0": {"model.name": "timm/efficientnet_b0"},
@@ -114,6 +122,24 @@ def test_features_stay_channels_last(name, tiny):
             module.register_forward_hook(check)
     model(images(tiny(**CONFIGURATIONS[name]).model).to(memory_format=torch.channels_last))
     assert seen and all(seen)
+
+
+def test_fused_stages_have_one_dense_convolution_in_place_of_two(tiny):
+    model = create_model(tiny(**CONFIGURATIONS["paper, fast"]).model, 7)
+    kernels = {
+        name.removesuffix(".branch.expand"): (*module.kernel_size, *module.stride)
+        for name, module in model.named_modules()
+        if name.endswith("branch.expand")
+    }
+    assert kernels == {
+        "stage1.0": (3, 3, 1, 1),
+        "stage2.0": (3, 3, 2, 2),
+        "stage2.1": (3, 3, 1, 1),
+        "stage3.0": (1, 1, 2, 2),
+    }
+    blocks = {name.rpartition(".branch")[0] for name, _ in model.named_modules() if name.endswith(".depthwise")}
+    assert blocks == {"stage3.0"}
+    assert nn.GELU not in {type(module) for name, module in model.named_modules() if ".se." not in name}
 
 
 # --- the table ---

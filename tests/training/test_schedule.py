@@ -30,6 +30,15 @@ def test_warm_up_is_linear_and_never_zero(tiny):
     assert steps == pytest.approx([steps[0]] * 8)
 
 
+def test_linear_falls_evenly_after_the_warm_up(tiny):
+    values = {"train__epochs": 10, "train__warmup_epochs": 1.0, "train__lr": 1.0, "train__final_lr": 0.2}
+    train = tiny(train__schedule="linear", **values).train
+    rates = [learning_rate(train, step, 10) for step in range(100)]
+    falls = [a - b for a, b in itertools.pairwise(rates[10:])]
+    assert falls == pytest.approx([0.8 / 89] * 89)
+    assert (rates[10], rates[-1]) == pytest.approx((1.0, 0.2))
+
+
 def test_the_trapezoid_falls_over_the_last_fifth(tiny):
     train = tiny(train__epochs=10, train__schedule="trapezoid", train__lr=1.0, train__final_lr=0.0).train
     rates = [learning_rate(train, step, 10) for step in range(100)]
