@@ -1,5 +1,6 @@
 """The real DVC on the real dvc.yaml."""
 
+import contextlib
 import importlib
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from stages import run
 from tests.data.layout import by_folder, put
@@ -48,7 +50,8 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_model(repository):
     outs = [repository.folder / out for out in ("models/model.safetensors", "reports/history.csv")]
     progress = repository.folder / ".progress" / "train.pt"
     repository.edit("params.yaml", "epochs: 2\n", "epochs: 10\n")
-    repository.run(*train)
+    with contextlib.chdir(repository.folder):
+        run(importlib.import_module("stages.train").main)
     expected = [out.read_bytes() for out in outs]
     for out in outs:
         out.unlink()
@@ -71,10 +74,13 @@ def test_a_wrong_parameter_stops_before_any_work(repository):
     assert "Traceback" not in failed.stderr
 
 
-def test_own_pictures_without_test_images(repository, tmp_path):
+def test_own_pictures_without_test_images(repository, tmp_path, monkeypatch):
     source = put(tmp_path / "own", by_folder(train=12, test=0))
-    values = (f"data.archive={source}", "data.holdout=0.25", "data.fraction=0.9")
-    assert repository.stages_run("exp", "run", *(part for value in values for part in ("-S", value))) == ALL
+    values = [f"data.archive={source}", "data.holdout=0.25", "data.fraction=0.9"]
+    apply_overrides(repository.folder / "params.yaml", values)
+    monkeypatch.chdir(repository.folder)
+    for stage in ALL:
+        run(importlib.import_module(f"stages.{stage}").main)
     assert (repository.report("metrics")["images"], repository.report("metrics")["split"]) == (6, "holdout")
 
 

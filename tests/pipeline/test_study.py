@@ -36,13 +36,10 @@ def test_a_study_goes_on_after_a_stop_and_reports(repository):
     page = (repository.folder / "reports" / "study.md").read_text()
     assert "## Deeper?" in page and "| deeper | 1 |" in page
     assert (repository.folder / "reports" / "study.png").stat().st_size > 5000
-    assert "0 to go" in repository.run(*command).stdout
     # The workspace's own run is as it was.
     status = repository.run("git", "status", "--porcelain").stdout.splitlines()
     assert {line.split()[1] for line in status} == {f"reports/study.{kind}" for kind in ("csv", "md", "png")}
 
-    # In another clone, without the experiments, the report itself says what is done.
-    repository.commit("study")
-    clone = repository.copy(repository.folder.with_name("clone"))
-    clone.dvc("exp", "remove", "--all-commits")
-    assert "2 of 2 runs are done" in clone.run(*command).stdout
+    # Without the experiments, as in another clone, the report itself says what is done.
+    repository.dvc("exp", "remove", "--all-commits")
+    assert "2 of 2 runs are done, 0 to go" in repository.run(*command).stdout

@@ -26,9 +26,9 @@ from coatnet.training.batch import Batch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
 
-# Each process is forked from one that has imported all of this already.
+# Each process is forked from one that has imported all of this already, and what the first optimizer imports.
 fork = multiprocessing.get_context("forkserver")
-fork.set_forkserver_preload(["tests.training.workers"])
+fork.set_forkserver_preload(["tests.training.workers", "torch._dynamo"])
 
 
 def launch(*args: object, **kwargs: object) -> None:
