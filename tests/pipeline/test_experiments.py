@@ -21,21 +21,22 @@ COLUMNS = "^(Experiment|top1|top5|gap|parameters|images_per_second|minutes)$"
 
 @pytest.fixture(scope="session")
 def swept(once, reproduced) -> Repository:
-    """After a queue of two experiments, from one sweep."""
+    """After a queue of three experiments, two of them from one sweep."""
     return once("swept", lambda folder: _sweep(reproduced.copy(folder)))
 
 
 def _sweep(repository: Repository) -> None:
     queued = repository.dvc("exp", "run", "--queue", "-S", "model.layout=CCTT,CCCT").stdout
     assert queued.count("Queueing experiment") + queued.count("Queued experiment") >= 2
+    repository.dvc("exp", "run", "--queue", "--name", "mirrored", "-S", "evaluate.flip=true")
     repository.dvc("queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 250
     try:
         # `dvc queue status` asks the workers and takes ten seconds, so it comes last.
-        while len(re.findall("refs/exps/../.{38}/", repository.run("git", "for-each-ref").stdout)) < 2:
+        while len(re.findall("refs/exps/../.{38}/", repository.run("git", "for-each-ref").stdout)) < 3:
             assert time.monotonic() < deadline, repository.dvc("queue", "status").stdout
             time.sleep(0.2)
-        while (status := repository.dvc("queue", "status").stdout).count("Success") < 2:
+        while (status := repository.dvc("queue", "status").stdout).count("Success") < 3:
             assert time.monotonic() < deadline, status
     finally:
         repository.dvc("queue", "stop")
@@ -63,7 +64,8 @@ def test_the_table_of_experiments_is_readable(experiments):
     rows = list(csv.reader(io.StringIO(shown)))
     assert set(rows[0]) >= {"Experiment", "parameters", "images_per_second", "minutes", "top1", "top5", "gap"}
     assert len(rows[0]) <= 11
-    assert len(rows) == 1 + 4  # the workspace, the commit and two experiments
+    assert len(rows) == 1 + 5  # the workspace, the commit and three experiments
+    assert "mirrored" in shown
 
 
 def test_an_experiment_differs_from_its_commit_where_it_should(experiments):

@@ -8,7 +8,6 @@ import sys
 
 import pandas as pd
 import pytest
-from dvc.utils.hydra import apply_overrides
 
 from stages import run
 from tests.data.layout import by_folder, put
@@ -74,13 +73,10 @@ def test_a_wrong_parameter_stops_before_any_work(repository):
     assert "Traceback" not in failed.stderr
 
 
-def test_own_pictures_without_test_images(repository, tmp_path, monkeypatch):
+def test_own_pictures_without_test_images(repository, tmp_path):
     source = put(tmp_path / "own", by_folder(train=12, test=0))
-    values = [f"data.archive={source}", "data.holdout=0.25", "data.fraction=0.9"]
-    apply_overrides(repository.folder / "params.yaml", values)
-    monkeypatch.chdir(repository.folder)
-    for stage in ALL:
-        run(importlib.import_module(f"stages.{stage}").main)
+    values = (f"data.archive={source}", "data.holdout=0.25", "data.fraction=0.9")
+    assert repository.stages_run("exp", "run", *(part for value in values for part in ("-S", value))) == ALL
     assert (repository.report("metrics")["images"], repository.report("metrics")["split"]) == (6, "holdout")
 
 
