@@ -2,10 +2,12 @@
 
     python -m benchmarks.time_to_accuracy --preset flagship --marks 44.80 60.17
 
-The marks are those of the original and of its ConvNeXt-T. The curve's evaluations are not counted as training.
+The marks are those of the original and of its ConvNeXt-T. The curve's evaluations are not counted as training. The run
+ends once the last mark is passed.
 """
 
 import argparse
+import contextlib
 import platform
 import tempfile
 from pathlib import Path
@@ -19,6 +21,10 @@ from coatnet.machine.processes import join_world
 from coatnet.training.engine import Trainer
 
 from .models import hardware, run
+
+
+class _AllPassed(Exception):
+    pass
 
 
 def main() -> None:
@@ -44,8 +50,10 @@ def main() -> None:
                 f"{clock['timed_seconds']:.1f} | {clock['startup_seconds']:.1f} |",
                 flush=True,
             )
+        if not missing:
+            raise _AllPassed
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_AllPassed):
         Trainer(params, shards, world, Path(folder) / "progress.pt").run(tell)
     for mark in missing:
         print(f"| {mark:.2f} | not within {params.train.epochs} | | | |")

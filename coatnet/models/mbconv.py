@@ -77,17 +77,18 @@ class PaperMBConv(nn.Module):
         paper = params.paper
         expanded = width * params.expansion
         layers: OrderedDict[str, nn.Module] = OrderedDict(norm=nn.BatchNorm2d(in_width))
+
+        def add(name: str, convolution: nn.Conv2d) -> None:
+            layers[name] = convolution
+            layers[f"{name}_norm"] = nn.BatchNorm2d(expanded)
+            layers[f"{name}_activation"] = ACTIVATIONS[paper.activation]()
+
         if fused:
-            layers["expand"] = nn.Conv2d(in_width, expanded, params.kernel, stride, params.kernel // 2, bias=False)
+            add("expand", nn.Conv2d(in_width, expanded, params.kernel, stride, params.kernel // 2, bias=False))
         else:
             expand_stride, depthwise_stride = (stride, 1) if paper.stride_on == "expand" else (1, stride)
-            layers["expand"] = nn.Conv2d(in_width, expanded, 1, expand_stride, bias=False)
-        layers["expand_norm"] = nn.BatchNorm2d(expanded)
-        layers["expand_activation"] = ACTIVATIONS[paper.activation]()
-        if not fused:
-            layers["depthwise"] = depthwise(expanded, params.kernel, depthwise_stride)
-            layers["depthwise_norm"] = nn.BatchNorm2d(expanded)
-            layers["depthwise_activation"] = ACTIVATIONS[paper.activation]()
+            add("expand", nn.Conv2d(in_width, expanded, 1, expand_stride, bias=False))
+            add("depthwise", depthwise(expanded, params.kernel, depthwise_stride))
         if params.se_ratio:
             layers["se"] = SqueezeExcite(expanded, params.se_ratio, paper.se_activation)
             if paper.se_place == "before_norm" and not fused:
