@@ -2,7 +2,7 @@
 
     python -m benchmarks.training --image-size 64
 
-- this project: the engine as `dvc repro` runs it, at params.yaml's defaults.
+- this project: the engine as `dvc repro` runs it, at params.yaml's defaults or a preset's.
 - one fixed batch: the same engine fed one augmented batch for ever; the rest is loader and augmentation.
 - plain: the same model and recipe with nothing for speed: torchvision's transforms in DataLoader workers, eager, in the
   default memory format, AdamW as torch gives it.
@@ -36,6 +36,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from coatnet import Params, create_model, load_params
+from coatnet.command.presets import read_overrides
 from coatnet.data import Shards, write_shards, write_synthetic
 from coatnet.machine.memory import keep_freed_memory
 from coatnet.machine.processes import World
@@ -154,6 +155,7 @@ def profile(step: Step, device: torch.device) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder of archive.zip and shards; default: data, or else the built-in data set")
+    parser.add_argument("--preset", help="of presets.yaml; default: params.yaml as it stands")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=2, help="of the other loops' DataLoaders")
@@ -164,7 +166,13 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="also show where this project's step spends its time")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    params = load_params(overrides={"model.image_size": args.image_size, "train.batch_size": args.batch_size})
+    sizes = {
+        "model.image_size": args.image_size,
+        "train.image_size": None,
+        "evaluate.image_size": None,
+        "train.batch_size": args.batch_size,
+    }
+    params = load_params(overrides=read_overrides([], args.preset) | sizes)
     if not args.glibc_defaults:
         keep_freed_memory()
 

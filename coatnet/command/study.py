@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..machine.files import atomic_write, write_csv, write_text
 from ..params import load_params, read_yaml
-from .presets import add_overrides, as_dvc_arguments, read_overrides
+from .presets import add_overrides, as_dvc_arguments, read_overrides, read_preset
 
 if TYPE_CHECKING:
     import pandas as pd  # with torch's and matplotlib's, a second that other commands need not wait
@@ -43,18 +43,21 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
     """Every run of every seed, the first seed's first.
 
     Args:
-        scale: factor on epochs and on the image's area.
-        common: values for all runs; a run's own come over them.
+        study: a run in it may name a `preset`.
+        scale: factor on epochs and on the image's area, which then does not grow.
+        common: values for all runs; they come over a preset's, and a run's own over both.
 
     Raises:
-        UserError: a parameter is wrong.
+        UserError: a parameter is wrong, or there is no such preset.
     """
     if scale <= 0:
         raise UserError(f"--scale {scale} is not above 0")
+    presets = {run["preset"]: read_preset(run["preset"]) for run in study["runs"].values() if "preset" in run}
     runs = []
     for seed in study["seeds"]:
-        for name, changes in study["runs"].items():
-            values = {**common, **changes, "seed": seed}
+        for name, run in study["runs"].items():
+            own = {key: value for key, value in run.items() if key != "preset"}
+            values = {**presets.get(run.get("preset"), {}), **common, **own, "seed": seed}
             if scale != 1:
                 full = load_params(overrides=values)
                 side = GRID * max(1, round(full.model.image_size * math.sqrt(scale) / GRID))
@@ -62,6 +65,8 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
                     "train.epochs": max(1, round(full.train.epochs * scale)),
                     "train.warmup_epochs": full.train.warmup_epochs * scale,
                     "model.image_size": side,
+                    "train.image_size": None,
+                    "evaluate.image_size": None,
                 }
             params = load_params(overrides=values).model_dump(mode="json", exclude={"plot": True, "data": {"urls"}})
             digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()[:6]

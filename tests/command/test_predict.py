@@ -167,19 +167,19 @@ def test_the_model_trained_here_comes_first_then_the_one_released_one(model, cap
         return expected()[0].name in capsys.readouterr().out if CHECKPOINT.exists() else True
 
     Path("released").mkdir()
-    Path("released/laptop.safetensors").symlink_to(model)
+    Path("released/two-cores.safetensors").symlink_to(model)
     assert answered()
     CHECKPOINT.unlink()
     assert answered()
     Path("released/other.safetensors").symlink_to(model)
-    assert "name one by --model, released/laptop.safetensors or released/other.safetensors" in failing("pictures")
+    assert "name one by --model, released/two-cores.safetensors or released/other.safetensors" in failing("pictures")
     for file in Path("released").iterdir():
         file.unlink()
     assert failing("pictures") == "error: there is no model here: `make repro` trains one"
-    Path("released/laptop.safetensors.dvc").write_text("outs:")
-    pull = "`dvc pull released/laptop.safetensors` brings one, `make repro` trains one"
+    Path("released/two-cores.safetensors.dvc").write_text("outs:")
+    pull = "`dvc pull released/two-cores.safetensors` brings one, `make repro` trains one"
     assert failing("pictures") == f"error: there is no model here: {pull}"
-    given = "released/laptop.safetensors"
+    given = "released/two-cores.safetensors"
     assert failing("pictures", "--model", given) == f"error: there is no model {given}: {pull}"
 
 

@@ -17,6 +17,7 @@ import yaml
 from filelock import FileLock
 
 from coatnet import load_params
+from tests import forks
 from tests.conftest import GIT, PARAMS, ROOT, TINY, of_all_processes
 
 ALL = ["download", "preprocess", "train", "evaluate", "plot"]
@@ -25,6 +26,12 @@ ENVIRONMENT = {
     **{key: value for key, value in GIT.items() if key != "PYTHONDONTWRITEBYTECODE"},
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
 }
+
+
+def _successful(done: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
+    if done.returncode:
+        raise AssertionError(f"{' '.join(done.args)} failed:\n{done.stdout}\n{done.stderr}")
+    return done
 
 
 class Repository:
@@ -37,9 +44,7 @@ class Repository:
         done = subprocess.run(
             command, cwd=self.folder, env={**ENVIRONMENT, **environment}, capture_output=True, text=True
         )
-        if check and done.returncode:
-            raise AssertionError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-        return done
+        return _successful(done) if check else done
 
     def kill_when(self, ready: Callable[[], object], number: int, *command: str) -> subprocess.CompletedProcess:
         """Runs `command` and sends all its processes the signal `number` as soon as `ready()`."""
@@ -62,8 +67,17 @@ class Repository:
             said.seek(0)
             return subprocess.CompletedProcess(command, code, said.read())
 
-    def dvc(self, *arguments: str, **options) -> subprocess.CompletedProcess:
-        return self.run("dvc", *arguments, **options)
+    def dvc(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+        if sys.platform == "win32":
+            return self.run("dvc", *arguments, check=check)
+        with tempfile.TemporaryDirectory() as folder:
+            said = Path(folder)
+            child = forks.fork.Process(target=forks.dvc, args=(arguments, self.folder, ENVIRONMENT, said))
+            child.start()
+            child.join()
+            texts = [(said / name).read_text() for name in ("stdout", "stderr")]
+        done = subprocess.CompletedProcess(("dvc", *arguments), child.exitcode, *texts)
+        return _successful(done) if check else done
 
     def stages_run(self, *arguments: str) -> list[str]:
         """The stages that `dvc ARGUMENTS` really ran, in order."""

@@ -36,7 +36,7 @@ def test_with_nothing_to_do_nothing_is_done(repository):
     seconds = []  # of a processor, which what else the machine does adds little to
     for command in ("status", "repro"):
         before = os.times()
-        said = repository.dvc(command).stdout
+        said = repository.run("dvc", command).stdout
         after = os.times()
         seconds.append(sum(after[2:4]) - sum(before[2:4]))  # of ended children
         assert "up to date" in said and "Running stage" not in said

@@ -28,7 +28,7 @@ def test_a_run_of_days_says_so_and_what_to_type(tiny, world, monkeypatch, capsys
         assert "dvc exp run -S model.image_size=32 -S train.epochs=" in said
 
 
-@pytest.mark.parametrize("preset", [None, "laptop", "flagship", "original-published"])
+@pytest.mark.parametrize("preset", [None, "two-cores", "overnight", "flagship", "original-published"])
 def test_what_to_type_instead_of_days_is_accepted(preset, world, tmp_path):
     overrides = read_preset(preset) if preset else {}
     advice = Display(load_params(overrides=overrides), 781, world, tmp_path / "status").days_advice(SLOW)

@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+from tests.forks import fork
+
 from . import workers
 from .test_engine import ALL_ON
 
@@ -11,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def exit_code(function, *args, **kwargs) -> int:
-    process = workers.fork.Process(target=function, args=args, kwargs=kwargs)
+    process = fork.Process(target=function, args=args, kwargs=kwargs)
     process.start()
     process.join(120)
     if process.is_alive():

@@ -1,7 +1,6 @@
 """What the processes of these tests run; in a module of its own, since new processes import it."""
 
 import functools
-import multiprocessing
 import os
 import random
 import resource
@@ -25,10 +24,6 @@ from coatnet.training import curve, engine, init, progress
 from coatnet.training.batch import Batch
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from coatnet.training.engine import Trainer
-
-# Each process is forked from one that has imported all of this already, and what the first optimizer imports.
-fork = multiprocessing.get_context("forkserver")
-fork.set_forkserver_preload(["tests.training.workers", "torch._dynamo"])
 
 
 def launch(*args: object, **kwargs: object) -> None:
