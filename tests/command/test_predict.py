@@ -172,7 +172,7 @@ def test_the_model_trained_here_comes_first_then_the_one_released_one(model, cap
     CHECKPOINT.unlink()
     assert answered()
     Path("released/other.safetensors").symlink_to(model)
-    assert "name one by --model, released/two-cores.safetensors or released/other.safetensors" in failing("pictures")
+    assert "name one by --model, released/other.safetensors or released/two-cores.safetensors" in failing("pictures")
     for file in Path("released").iterdir():
         file.unlink()
     assert failing("pictures") == "error: there is no model here: `make repro` trains one"

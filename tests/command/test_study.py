@@ -34,7 +34,7 @@ def test_a_name_changes_with_a_parameter_of_the_result_alone():
         return {run.experiment for run in plan(STUDY, 1, {k.replace("__", "."): v for k, v in common.items()})}
 
     assert names(plot__dpi=60) == names()
-    assert not names(augment__flip=0.25) & names()
+    assert not names(train__weight_decay=0.01) & names()
 
 
 def test_scale_shrinks_epochs_and_the_image_s_area():
@@ -53,8 +53,8 @@ def test_a_run_s_own_values_come_over_those_of_all():
 
 def test_what_all_runs_get_comes_over_a_preset_and_a_run_s_own_over_both():
     study = {"seeds": [1], "runs": {"one": {"preset": "flagship", "train.ema": 0.5}}}
-    (run,) = plan(study, 1, {"train.ema": 0.4, "train.epochs": 3})
-    assert (run.values["train.ema"], run.values["train.epochs"], run.values["train.batch_size"]) == (0.5, 3, 1024)
+    (run,) = plan(study, 1, {"train.ema": 0.4, "train.epochs": 30})
+    assert (run.values["train.ema"], run.values["train.epochs"], run.values["train.batch_size"]) == (0.5, 30, 1024)
     with pytest.raises(UserError, match="flagshp is no preset"):
         plan({"seeds": [1], "runs": {"one": {"preset": "flagshp"}}}, 1, {})
 

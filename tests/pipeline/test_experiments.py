@@ -68,6 +68,40 @@ def test_the_table_of_experiments_is_readable(experiments):
     assert "mirrored" in shown
 
 
+# The other tests of these experiments come last: meanwhile a second process of pytest-xdist has other things to do.
+def test_equal_runs_differ_in_their_speed_alone(repository, monkeypatch):
+    monkeypatch.chdir(repository.folder)
+    for name in ("models/model.safetensors", "reports/history.csv", "reports/train.json", "reports/metrics.json"):
+        Path(name).unlink()
+    for stage in (train, evaluate):
+        run(stage.main)
+    found = json.loads(repository.dvc("metrics", "diff", "--json").stdout)
+    assert "reports/metrics.json" not in found
+    assert {name for file in found.values() for name in file} <= {"images_per_second", "minutes", "startup_seconds"}
+
+
+def test_a_killed_run_in_a_workspace_of_its_own_goes_on(repository):
+    command = ["dvc", "exp", "run", "--temp", "--name", "killed", "train", "-S", "train.epochs=12"]
+    progress = repository.folder / ".progress" / "killed.pt"
+    repository.kill_when(progress.exists, signal.SIGKILL, *command)
+    assert progress.exists()
+    assert "Going on after epoch " in repository.run(*command).stdout
+    assert not progress.exists()
+    assert repository.run("git", "status", "--porcelain").stdout == ""  # the user's workspace is as it was
+
+
+def test_a_preset_goes_through_the_shell_and_what_follows_comes_over_it(repository):
+    repository.run(
+        "sh", "-c", "dvc exp run --queue --name preset $(python -m coatnet preset flagship) -S train.epochs=7 -S seed=3"
+    )
+    found = repository.dvc("exp", "show", "--csv").stdout
+    row = next(row for row in csv.DictReader(io.StringIO(found)) if row["Experiment"] == "preset")
+    assert (row["model.blocks"], row["train.epochs"], row["seed"]) == ("[2, 2, 5, 1]", "7", "3")
+    failed = repository.run("sh", "-c", "dvc exp run $(python -m coatnet preset flagshp)", check=False)
+    assert failed.returncode and "did you mean flagship?" in failed.stderr
+    assert "Running stage" not in failed.stdout
+
+
 def test_an_experiment_differs_from_its_commit_where_it_should(experiments):
     other = named(experiments, model__layout="CCCT")
     params = experiments.dvc("params", "diff", "HEAD", other, "--md").stdout
@@ -103,36 +137,3 @@ def test_an_experiment_is_applied_and_made_a_branch(experiments):
     experiments.run("git", "checkout", "--quiet", "deeper")
     experiments.dvc("checkout")
     assert "up to date" in experiments.dvc("status").stdout
-
-
-def test_equal_runs_differ_in_their_speed_alone(repository, monkeypatch):
-    monkeypatch.chdir(repository.folder)
-    for name in ("models/model.safetensors", "reports/history.csv", "reports/train.json", "reports/metrics.json"):
-        Path(name).unlink()
-    for stage in (train, evaluate):
-        run(stage.main)
-    found = json.loads(repository.dvc("metrics", "diff", "--json").stdout)
-    assert "reports/metrics.json" not in found
-    assert {name for file in found.values() for name in file} <= {"images_per_second", "minutes", "startup_seconds"}
-
-
-def test_a_killed_run_in_a_workspace_of_its_own_goes_on(repository):
-    command = ["dvc", "exp", "run", "--temp", "--name", "killed", "train", "-S", "train.epochs=12"]
-    progress = repository.folder / ".progress" / "killed.pt"
-    repository.kill_when(progress.exists, signal.SIGKILL, *command)
-    assert progress.exists()
-    assert "Going on after epoch " in repository.run(*command).stdout
-    assert not progress.exists()
-    assert repository.run("git", "status", "--porcelain").stdout == ""  # the user's workspace is as it was
-
-
-def test_a_preset_goes_through_the_shell_and_what_follows_comes_over_it(repository):
-    repository.run(
-        "sh", "-c", "dvc exp run --queue --name preset $(python -m coatnet preset flagship) -S train.epochs=7 -S seed=3"
-    )
-    found = repository.dvc("exp", "show", "--csv").stdout
-    row = next(row for row in csv.DictReader(io.StringIO(found)) if row["Experiment"] == "preset")
-    assert (row["model.blocks"], row["train.epochs"], row["seed"]) == ("[2, 2, 5, 1]", "7", "3")
-    failed = repository.run("sh", "-c", "dvc exp run $(python -m coatnet preset flagshp)", check=False)
-    assert failed.returncode and "did you mean flagship?" in failed.stderr
-    assert "Running stage" not in failed.stdout

@@ -9,6 +9,7 @@ import torch
 from coatnet import UserError
 from coatnet.data import write_shards, write_synthetic
 from coatnet.machine.processes import launch
+from tests.forks import fork
 
 from . import workers
 from .test_engine import PLAIN
@@ -52,7 +53,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(tiny, folder):
 
 
 def test_a_terminated_launcher_ends_all(tmp_path):
-    launcher = workers.fork.Process(target=workers.launch, args=(workers.waiting, tmp_path), kwargs={"processes": 2})
+    launcher = fork.Process(target=workers.launch, args=(workers.waiting, tmp_path), kwargs={"processes": 2})
     launcher.start()
     try:
         deadline = time.monotonic() + 60
