@@ -39,7 +39,7 @@ for _name in list(os.environ):
         del os.environ[_name]
 # Small tensors are quicker on one thread, and sums come out in one order; `make test` runs a process on each core.
 torch.set_num_threads(1)
-# Of the processes that tests start, also in other folders; what forks them imports workers.py beforehand.
+# Of the processes that tests start, also in other folders; what forks them (forks.py) finds the tests' modules by it.
 os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 # For repositories of the tests' own.

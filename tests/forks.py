@@ -1,6 +1,6 @@
 """Processes that tests start, forked from one that has imported their packages: that takes longer than what they do.
 
-Windows cannot fork.
+Windows cannot fork. On macOS a process that has threads may crash when it forks, so `dvc` here is for Linux alone.
 """
 
 import multiprocessing

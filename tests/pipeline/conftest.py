@@ -68,7 +68,7 @@ class Repository:
             return subprocess.CompletedProcess(command, code, said.read())
 
     def dvc(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
-        if sys.platform == "win32":
+        if sys.platform != "linux":
             return self.run("dvc", *arguments, check=check)
         with tempfile.TemporaryDirectory() as folder:
             said = Path(folder)
