@@ -52,12 +52,13 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
     """
     if scale <= 0:
         raise UserError(f"--scale {scale} is not above 0")
-    presets = {run["preset"]: read_preset(run["preset"]) for run in study["runs"].values() if "preset" in run}
+    names = {changes["preset"] for changes in study["runs"].values() if "preset" in changes}
+    presets = {name: read_preset(name) for name in names}
     runs = []
     for seed in study["seeds"]:
-        for name, run in study["runs"].items():
-            own = {key: value for key, value in run.items() if key != "preset"}
-            values = {**presets.get(run.get("preset"), {}), **common, **own, "seed": seed}
+        for name, changes in study["runs"].items():
+            own = {key: value for key, value in changes.items() if key != "preset"}
+            values = {**presets.get(changes.get("preset"), {}), **common, **own, "seed": seed}
             if scale != 1:
                 full = load_params(overrides=values)
                 side = GRID * max(1, round(full.model.image_size * math.sqrt(scale) / GRID))
