@@ -1,6 +1,6 @@
 """Training speed, loader included: this project's engine, a loop like timm's train.py, and a plain loop, in one run.
 
-    python -m benchmarks.training --image-size 64
+    python -m benchmarks.training
 
 - this project: the engine as `dvc repro` runs it, at params.yaml's defaults or a preset's.
 - one fixed batch: the same engine fed one augmented batch for ever; the rest is loader and augmentation.
@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="folder of archive.zip and shards; default: data, or else the built-in data set")
     parser.add_argument("--preset", help="of presets.yaml; default: params.yaml as it stands")
-    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=2, help="of the other loops' DataLoaders")
     parser.add_argument("--steps", type=int, default=5, help="a turn")

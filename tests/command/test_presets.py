@@ -10,7 +10,9 @@ from dvc.utils.hydra import apply_overrides
 
 from coatnet import load_params
 from coatnet.command import main, presets
-from coatnet.command.presets import as_dvc_arguments, read_preset
+from coatnet.command.presets import as_dvc_arguments, read_preset, uncommitted
+from coatnet.params import dotted
+from coatnet.reporting import original
 from coatnet.reporting.summary import summarise
 from tests.conftest import PARAMS, ROOT
 
@@ -136,10 +138,26 @@ def test_without_a_name_all_are_listed(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "most"), [("original-published", 3_373_280, 3_373_280), ("flagship", 3e6, 3.5e6)]
+    ("name", "least", "most"),
+    [
+        ("original-224", 3_373_280, 3_373_280),
+        ("original-published", 3_373_280, 3_373_280),
+        ("flagship", 3e6, 3.5e6),
+        ("two-cores", 3e6, 3.5e6),
+    ],
 )
 def test_sizes(name, least, most):
     assert least <= summarise(load_params(overrides=read_preset(name)).model, 200)[-1][2] <= most
+
+
+def test_the_defaults_are_the_original_at_64_pixels_and_original_224_is_its_recipe(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    committed = load_params(overrides=uncommitted())
+    full = load_params(overrides=read_preset("original-224"))
+    values = dotted(full.model_dump(mode="json"))
+    assert {name: values[name] for name in original.RECIPE} == original.RECIPE
+    assert committed.model.image_size == 64
+    assert full.model_copy(update={"model": full.model.model_copy(update={"image_size": 64})}) == committed
 
 
 def test_original_published_is_four_passes_over_crops_of_256():
