@@ -103,7 +103,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    if orientation not in _UPRIGHT:
+        return image
+    turned = image.transpose(_UPRIGHT[orientation])
+    # Of what Pillow copies along, only what is transparent: the orientation would turn it once more when asked again.
+    turned.info = {key: value for key, value in turned.info.items() if key == "transparency"}
+    return turned
 
 
 def decode_jpeg(content: bytes) -> Image.Image | None:
