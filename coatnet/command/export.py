@@ -53,11 +53,11 @@ def run(options: argparse.Namespace) -> None:
     if options.form == "timm":
         from ..inference.folder import write_folder
 
-        metrics = _metrics(path)
+        metrics = _metrics(path, classifier.params.get("evaluate", {}))
         difference, timm = write_folder(classifier, folder, images, metrics)
         wrote = f"{folder}, which coatnet{' and timm open' if timm else ' opens and timm does not'}"
         if metrics is None:
-            wrote += f" ({METRICS} is not of this model, so the model card has no figures)"
+            wrote += f" ({METRICS} is not of this model as it answers, so the model card has no figures)"
     else:
         from ..inference import graphs
 
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _images(classifier: "Classifier") -> "tuple[Tensor, str]":
-    """Images to check an export on, uint8, and what they are: of the test set where it is here and the model's."""
+    """Images to check an export on, uint8, and what they are: test images where they are here and the model's."""
     import torch
 
     from ..data import Shards
@@ -81,20 +81,27 @@ def _images(classifier: "Classifier") -> "tuple[Tensor, str]":
     if (SHARDS / "index.json").exists():
         shards = Shards(SHARDS)
         images, _ = shards.load("test") if shards.classes == classifier.classes else (torch.empty(0), None)
-        if images.shape[1:] == (3, size, size):
+        if len(images) and images.shape[1:] == (3, size, size):
             return images[:: -(-len(images) // IMAGES)], "test images"
     coarse = torch.rand(IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
     return (255 * smooth).to(torch.uint8), "random images"
 
 
-def _metrics(model: Path) -> dict[str, Any] | None:
-    """The evaluate stage's report, if it is of this model: dvc.lock says of which model and report it is."""
+def _metrics(model: Path, evaluate: dict[str, Any]) -> dict[str, Any] | None:
+    """The evaluate stage's report, if dvc.lock says that it is of this model, evaluated as the model answers in use.
+
+    Args:
+        evaluate: the values that the model holds; params.yaml may have had others when it was evaluated.
+    """
     if not (LOCK.exists() and METRICS.exists()):
         return None
     stages = read_yaml(LOCK).get("stages", {})
-    evaluate = stages.get("evaluate", {})
-    recorded = {entry["path"]: entry.get("md5") for entry in (*evaluate.get("deps", ()), *evaluate.get("outs", ()))}
+    stage = stages.get("evaluate", {})
+    recorded = {entry["path"]: entry.get("md5") for entry in (*stage.get("deps", ()), *stage.get("outs", ()))}
+    evaluated = stage.get("params", {}).get("params.yaml", {}).get("evaluate", {})
+    if any(evaluated.get(name) != evaluate.get(name) for name in ("image_size", "crop", "flip")):
+        return None
     expected = {"models/model.safetensors": model, METRICS.as_posix(): METRICS}
     if model.is_dir() or any(recorded.get(name) != _md5(file) for name, file in expected.items()):
         return None

@@ -50,19 +50,23 @@ def card(classifier: Classifier, metrics: dict[str, Any] | None, name: str, *, t
     if structure == "coatnet":
         sizes = f"{model['layout']}, blocks {model['blocks']}, widths {model['dims']}"
         structure = f"CoAtNet (variant {model['variant']}, {sizes})"
+    if origin := _origin(model, train):
+        terms += " The weights that it started from have an origin and terms of their own."
     weights = sum(parameter.numel() for parameter in classifier.model.parameters())
     parts = [
         f"# {name}",
-        f"{structure}, {weights:,} parameters, trained from scratch on {data_name} by this project's pipeline: "
+        f"{structure}, {weights:,} parameters, trained {origin or 'from scratch'} on {data_name} by this project's "
+        "pipeline: "
         f"{train['epochs']} epochs, batches of {train['batch_size']}, random seed {params['seed']}. The metadata of "
         "`model.safetensors` hold all parameters of the run.",
         "## Results",
         _results(metrics),
         "## Use",
-        _use(name, timm),
+        _use(name, timm, classifier.flip),
         f"A picture is resized to {transform.size} pixels on its short side (bicubic) and cut to its middle square. "
         f"The middle {100 * transform.crop:g}% of that is resized to {size} x {size} (bilinear) and normalised by the "
-        "mean and standard deviation in `config.json`. Classes by logit: `labels.json`.",
+        "mean and standard deviation in `config.json`. Classes by logit: `labels.json`."
+        + (" The logits of an image and of its mirror image are averaged." if classifier.flip else ""),
         "## Data",
         terms,
         "## Limits",
@@ -70,6 +74,14 @@ def card(classifier: Classifier, metrics: dict[str, Any] | None, name: str, *, t
     ]
     facts = yaml.safe_dump(_facts(classifier, metrics, name, timm), sort_keys=False, allow_unicode=True)
     return f"---\n{facts}---\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _origin(model: dict[str, Any], train: dict[str, Any]) -> str:
+    """The weights before the first step, in words; none for random ones. Older files lack both parameters."""
+    if model.get("pretrained"):
+        return f"from timm's weights of {model['name'].removeprefix('timm/')}"
+    init = train.get("init", "scratch")
+    return "" if init == "scratch" else f"from the checkpoint {init}"
 
 
 def _data(classifier: Classifier) -> str:
@@ -110,7 +122,7 @@ def _results(metrics: dict[str, Any] | None) -> str:
     return text
 
 
-def _use(name: str, timm: bool) -> str:
+def _use(name: str, timm: bool, flip: bool) -> str:
     code = f"""\
 import coatnet  # this project
 from PIL import Image
@@ -119,12 +131,13 @@ classifier = coatnet.load("{name}")
 for answer in classifier.answers(classifier(Image.open("cat.jpg")))[0]:
     print(answer.name, answer.probability)"""
     if timm:
+        same = "as above, but of the image alone" if flip else "the same"
         code += f"""
 
 import timm
 
 model = timm.create_model("local-dir:{name}", pretrained=True).eval()
-logits = model(classifier.transform(Image.open("cat.jpg"))[None])  # the same"""
+logits = model(classifier.transform(Image.open("cat.jpg"))[None])  # {same}"""
     text = f"```python\n{code}\n```\n\n"
     if timm:
         return text + (

@@ -52,7 +52,7 @@ def write_folder(
     Raises:
         UserError: what was written does not answer as the classifier does; then `folder` stays as it was.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # "." has no name
     params, checkpoint = classifier.checkpoint.model_params, classifier.checkpoint
     inputs = classifier.transform.evaluate(images_n3hw)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def write_folder(
         save_checkpoint(temporary / WEIGHTS, Checkpoint(weights, *facts))
         write_json(temporary / CONFIG, _config(classifier, theirs))
         write_json(temporary / LABELS, description(classifier, pixels=False))
-        write_text(temporary / CARD, card(classifier, metrics, folder.resolve().name, timm=theirs is not None))
+        write_text(temporary / CARD, card(classifier, metrics, folder.name, timm=theirs is not None))
         difference = _check(temporary, inputs, expected, timm=theirs is not None)
         folder.mkdir(parents=True, exist_ok=True)
         for file in (WEIGHTS, CONFIG, LABELS, CARD):

@@ -78,7 +78,9 @@ def as_timm(model: nn.Module, params: ModelParams, num_classes: int) -> tuple[st
 
 
 def from_timm(state: Mapping[str, Tensor], params: ModelParams, num_classes: int) -> dict[str, Tensor]:
-    """The weights that `as_timm` renamed, as this project's model has them."""
+    """The weights of `as_timm`'s model, as this project's has them; a model of timm's has kept its names."""
+    if params.name != "coatnet":
+        return dict(state)
     with torch.device("meta"):
         like = create_model(params, num_classes).state_dict()
     return convert(state, like, module_names(params, state), params.paper.head_dim)

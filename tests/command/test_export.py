@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import coatnet
 from coatnet.command import main
-from coatnet.data import Shards, write_shards, write_synthetic
+from coatnet.data import Shards, write_own, write_shards, write_synthetic
 from coatnet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from stages import ARCHIVE, CHECKPOINT, REPORTS, SHARDS
 from tests.inference.models import save_model, some_images
@@ -58,6 +59,19 @@ def test_the_check_is_on_test_images_where_they_are_the_models(tiny, capsys):
     assert "on 24 test images" in capsys.readouterr().out
 
 
+def test_data_without_test_images_leave_random_ones(capsys):
+    for name in "abcd":
+        Path("mine", name).mkdir(parents=True)
+        for number in range(2):
+            Image.effect_noise((64, 64), 50 + number).save(Path("mine", name, f"{number}.png"))
+    write_own("mine", ARCHIVE, size=64, holdout=0.5)
+    write_shards(ARCHIVE, SHARDS)
+    shards, model = Shards(SHARDS), load_checkpoint(CHECKPOINT)
+    save_checkpoint(CHECKPOINT, Checkpoint(model.model, model.params, shards.classes, model.mean, model.std))
+    main(["export", "torchscript"])
+    assert "on 64 random images" in capsys.readouterr().out
+
+
 def test_the_folder_predicts(capsys):
     main(["export", "timm", "--out", "my-model"])
     assert files("my-model") == ["README.md", "config.json", "labels.json", "model.safetensors"]
@@ -65,15 +79,16 @@ def test_the_folder_predicts(capsys):
     assert torch.equal(coatnet.load("my-model")(images), coatnet.load(CHECKPOINT)(images))
 
 
-def lock(**digests: str) -> None:
-    """A dvc.lock that says of which model the report is."""
+def lock(evaluate: dict | None = None, **digests: str) -> None:
+    """A dvc.lock that says of which model the report is, and with which values of `evaluate`."""
     REPORTS.mkdir(exist_ok=True)
     (REPORTS / "metrics.json").write_text(json.dumps(METRICS))
     md5 = {path: hashlib.md5(Path(path).read_bytes()).hexdigest() for path in (CHECKPOINT, REPORTS / "metrics.json")}
     md5 = {str(path): digests.get(path.stem, digest) for path, digest in md5.items()}
     entries = [{"path": path, "md5": digest} for path, digest in md5.items()]
-    text = yaml.safe_dump({"stages": {"evaluate": {"deps": entries[:1], "outs": entries[1:]}}})
-    Path("dvc.lock").write_text(text)
+    params = {"params.yaml": {"evaluate": load_checkpoint(CHECKPOINT).params["evaluate"] | (evaluate or {})}}
+    stage = {"deps": entries[:1], "params": params, "outs": entries[1:]}
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
 
 
 def test_the_card_has_the_figures_of_this_very_model(capsys):
@@ -83,12 +98,12 @@ def test_the_card_has_the_figures_of_this_very_model(capsys):
     assert "no figures" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("other", ["model", "metrics"])
-def test_the_card_has_no_other_models_figures(other, capsys):
-    lock(**{other: "0" * 32})
+@pytest.mark.parametrize("other", [{"model": "0" * 32}, {"metrics": "0" * 32}, {"evaluate": {"flip": True}}])
+def test_the_card_has_no_other_figures(other, capsys):
+    lock(**other)
     main(["export", "timm"])
     assert "37.63" not in Path("exported/timm/README.md").read_text()
-    assert "reports/metrics.json is not of this model, so the model card has no figures" in capsys.readouterr().out
+    assert "not of this model as it answers, so the model card has no figures" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ TIMMS = {
     },
     "coatnet-all-attention": TIMM_OPTIONS | {"model.layout": "TTTT", "model.paper.layer_scale": 0.1},
     "peer": {"model.name": "timm/test_resnet"},
+    "peer-that-is-timms-coatnet": {"model.name": "timm/coatnet_0_224"},
     "peer-of-one-size": {"model.name": "timm/test_vit"},
 }
 OWN = {
@@ -107,6 +108,31 @@ def test_other_data_have_other_terms_and_no_figures_are_made_up(write, overrides
     card = ModelCard.load(folder / "README.md")
     assert words in card.text and "non-commercial" not in card.text
     assert card.data.eval_results is None and "None are known" in card.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, "trained from scratch on"),
+        (
+            {"train.init": "released/two-cores.safetensors"},
+            "trained from the checkpoint released/two-cores.safetensors",
+        ),
+        ({"model.name": "timm/test_resnet", "model.pretrained": True}, "trained from timm's weights of test_resnet"),
+    ],
+)
+def test_the_card_says_what_weights_the_model_started_from(write, overrides, words):
+    _, folder, _ = write(overrides)
+    text = ModelCard.load(folder / "README.md").text
+    assert words in text and ("terms of their own" in text) == bool(overrides)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_card_says_where_timms_logits_are_not_the_classifiers(write, flip):
+    _, folder, opens = write(TIMM_OPTIONS | {"evaluate.flip": flip})
+    assert opens
+    text = ModelCard.load(folder / "README.md").text
+    assert ("of the image alone" in text, "# the same" in text, "mirror image" in text) == (flip, not flip, flip)
 
 
 def test_a_folder_that_would_answer_otherwise_is_not_written(write, monkeypatch, tmp_path):
