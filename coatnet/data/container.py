@@ -125,13 +125,23 @@ def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[st
                 yield prefix + entry.name, entry.path
 
 
+def _name(info: zipfile.ZipInfo) -> str:
+    """macOS writes UTF-8 without saying so, which Python then reads as an encoding of DOS."""
+    if info.flag_bits & 0x800:  # it says so
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode()
+    except UnicodeError:
+        return info.filename
+
+
 class _Zip(Container):
     def _open(self) -> Iterable[tuple[str, zipfile.ZipInfo]]:
         try:
             self._zip = self._opened.enter_context(zipfile.ZipFile(self.path))
-        except zipfile.BadZipFile:
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
             raise UserError(f"{self.path} is not a whole zip file, perhaps cut off: fetch or copy it again") from None
-        return [(info.filename, info) for info in self._zip.infolist() if not info.filename.endswith(("/", "\\"))]
+        return [(_name(info), info) for info in self._zip.infolist() if not info.filename.endswith(("/", "\\"))]
 
     def _read(self, member: zipfile.ZipInfo) -> bytes:
         return self._zip.read(member)

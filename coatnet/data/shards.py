@@ -145,10 +145,13 @@ def _decode_image(archive: Path, member: str, content: bytes) -> Tensor:
 
 
 def _mean_std(moments: np.ndarray, pixels: int) -> tuple[list[float], list[float]]:
-    """Of each channel, 0..1; in whole numbers until the division, so the same on every machine."""
+    """Of each channel, 0..1; in whole numbers until the division, so the same on every machine.
+
+    A channel that is the same everywhere has no spread to divide by: its standard deviation counts as 1.
+    """
     sums, squares = moments.tolist()
     mean = [s / (255 * pixels) for s in sums]
-    std = [math.sqrt(pixels * q - s**2) / (255 * pixels) for s, q in zip(sums, squares, strict=True)]
+    std = [math.sqrt(pixels * q - s**2) / (255 * pixels) or 1.0 for s, q in zip(sums, squares, strict=True)]
     return mean, std
 
 

@@ -110,6 +110,44 @@ def test_what_is_no_file_is_named(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def _patched(path: Path, find: bytes, put: bytes) -> Path:
+    """The zip at `path` with other bytes in the heads of its files."""
+    content = path.read_bytes()
+    assert find in content and len(find) == len(put)
+    path.write_bytes(content.replace(find, put))
+    return path
+
+
+@pytest.mark.parametrize("name", ["Käse/1.png", "猫/1.png"])
+def test_a_zip_of_macos_has_its_names_in_utf8_without_a_word(tmp_path, name):
+    stand_in = "x" * len(name.encode())  # ASCII, so that the flag for UTF-8 is not set
+    source = _patched(pack(tmp_path / "a.zip", {stand_in: b"one"}, root=""), stand_in.encode(), name.encode())
+    with open_container(source) as files:
+        assert files.names == [name] and files.read(name) == b"one"
+
+
+def test_a_zip_of_dos_has_its_names_in_its_encoding(tmp_path):
+    source = _patched(pack(tmp_path / "a.zip", {"K_se/1.png": b"one"}, root=""), b"K_se", "Käse".encode("cp437"))
+    with open_container(source) as files:
+        assert files.names == ["Käse/1.png"]
+
+
+def test_a_zip_whose_names_are_not_in_the_encoding_that_it_says(tmp_path):
+    source = pack(tmp_path / "a.zip", {"é/1.png": b"one"}, root="")
+    _patched(source, "é/1.png".encode(), b"\xff\xfe/1.png")
+    with pytest.raises(UserError, match=r"a\.zip is not a whole zip file"):
+        open_container(source)
+
+
+def test_a_zip_of_a_later_version(tmp_path):
+    source = pack(tmp_path / "a.zip", {"1.png": b"one"}, root="")
+    content = bytearray(source.read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 99  # the version needed, 9.9
+    source.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.zip is not a whole zip file"):
+        open_container(source)
+
+
 def test_a_name_that_is_not_in_utf8(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).touch()
     with pytest.raises(UserError, match=r"the name 'caf\\udce9\.png' is not in UTF-8: rename that file"):

@@ -11,8 +11,9 @@ from safetensors import SafetensorError
 from torchvision.io import encode_png
 
 from coatnet import UserError
-from coatnet.data import Shards, evenly_spaced, write_shards
+from coatnet.data import Shards, evenly_spaced, write_own, write_shards
 from coatnet.data import shards as module
+from coatnet.data.transform import EvalTransform
 from tests.data.layout import jpeg, members, pack
 
 REAL_DIGESTS = {
@@ -62,6 +63,21 @@ def test_pixels_are_those_of_another_decoder(photos, photo_shards):
                     expected_hwc = np.asarray(image.convert("RGB"))
                 assert np.array_equal(image_chw.permute(1, 2, 0).numpy(), expected_hwc)
     assert modes == {"L", "RGB"}
+
+
+def test_a_channel_that_is_the_same_everywhere_is_not_divided_by_0(tmp_path):
+    greys = np.random.default_rng(0).integers(0, 255, (4, 16, 16), dtype=np.uint8)
+    for number, grey in enumerate(greys):
+        file = tmp_path / "data" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.stack([0 * grey, grey, 0 * grey + 7], axis=2)).save(file)
+    write_own(tmp_path / "data", tmp_path / "archive.zip", size=16, holdout=0.5)
+    write_shards(tmp_path / "archive.zip", tmp_path / "shards")
+    shards = Shards(tmp_path / "shards")
+    assert shards.mean[2] == pytest.approx(7 / 255) and shards.std[0] == shards.std[2] == 1
+    images, _ = shards.load("train")
+    x_n3hw = EvalTransform(image_size=16, crop=1.0, mean=shards.mean, std=shards.std)(images)
+    assert x_n3hw.isfinite().all() and x_n3hw[:, 1].std() > 0.5
 
 
 def test_what_is_loaded_is_what_the_report_says(photo_shards):
