@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor
 
-from ..machine.devices import widest_float
 from . import cpu
 from .policy import Op
 from .select import split_by_code, update_where
@@ -99,8 +98,9 @@ def _contrast(table: Tensor, magnitude: Tensor, images: Tensor, inside: Tensor) 
     count = inside.sum((1, 2, 3))
     mean = ((_grey(images) * inside).sum((1, 2, 3)) / count)[:, None, None]
     factor = _column(magnitude, table)
-    # torchvision adds the second product without rounding it first (a fused multiply-add): float64 stands in for that.
-    wide = widest_float(table.device)
+    # torchvision adds the second product without rounding it first (a fused multiply-add): float64 stands in for that,
+    # but on Apple's GPUs, which have none.
+    wide = torch.float32 if table.device.type == "mps" else torch.float64
     return _to_uint8(((table * (1 + factor)).to(wide) - mean.to(wide) * factor).float())
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "head_tensors",
     "position_tables",
     "resize_table",
+    "stem_tensors",
 ]
 
 
@@ -48,7 +49,17 @@ def check_name(params: ModelParams) -> None:
 
 def head_tensors(model: nn.Module) -> set[str]:
     """The names of the head's tensors in `model.state_dict()`: those that are of classes, not of images."""
-    layers = getattr(model, "default_cfg", {"classifier": "head"})["classifier"] or ()  # timm names its models' own
+    return _tensors(model, "classifier", "head")
+
+
+def stem_tensors(model: nn.Module) -> set[str]:
+    """The names of the stem's tensors in `model.state_dict()`; of a timm model, those of its first convolution."""
+    return _tensors(model, "first_conv", "stem")
+
+
+def _tensors(model: nn.Module, role: str, own: str) -> set[str]:
+    """Those of the layers with `role` in timm's description of a model; without one, of the layer `own`."""
+    layers = getattr(model, "default_cfg", {role: own}).get(role) or ()
     prefixes = tuple(f"{layer}." for layer in ([layers] if isinstance(layers, str) else layers))
     return {name for name in model.state_dict() if name.startswith(prefixes)}
 

@@ -1,4 +1,4 @@
-"""Training: one loop (engine), its optimizer and schedule, progress, processes; checkpoints and predictions.
+"""Training: one loop (engine), its optimizers and schedule, progress; checkpoints and predictions.
 
 Nothing is gathered here: the evaluate stage uses `checkpoint` and `evaluation`, and must not import the loop.
 """

@@ -66,7 +66,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         return read_checkpoint(path)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}: run `dvc repro train` or `dvc pull` first") from None
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no checkpoint of this version: {reason}") from None
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..models import head_tensors, stem_tensors
 from ..params import TrainParams
 from .muon import Muon
 
@@ -20,7 +21,9 @@ def optimizers(model: nn.Module, train: TrainParams) -> list[torch.optim.Optimiz
     """
     spared: set[str] = getattr(model, "no_weight_decay", set)()
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    orthogonal = muon_names(named, train, spared) if train.optimizer == "muon" else set()
+    left_out = set() if train.muon.stem else stem_tensors(model)
+    left_out |= set() if train.muon.head else head_tensors(model)
+    orthogonal = muon_names(named, spared | left_out) if train.optimizer == "muon" else set()
     decayed = [p for name, p in named.items() if p.ndim > 1 and name not in spared | orthogonal]
     others = [p for name, p in named.items() if p.ndim <= 1 or name in spared]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -40,17 +43,9 @@ def optimizers(model: nn.Module, train: TrainParams) -> list[torch.optim.Optimiz
     return found
 
 
-def muon_names(named: Mapping[str, Tensor], train: TrainParams, spared: set[str]) -> set[str]:
-    """The parameters that Muon takes: matrices and the kernels of convolutions over all channels.
-
-    The rows `stem` and `head` only where the parameters say so.
-    """
-    left_out = {row for row, taken in (("stem", train.muon.stem), ("head", train.muon.head)) if not taken}
-    return {
-        name
-        for name, p in named.items()
-        if p.ndim in (2, 4) and p.shape[1] > 1 and name not in spared and name.partition(".")[0] not in left_out
-    }
+def muon_names(named: Mapping[str, Tensor], left_out: set[str]) -> set[str]:
+    """The parameters that Muon takes: matrices and the kernels of convolutions over all channels."""
+    return {name for name, p in named.items() if p.ndim in (2, 4) and p.shape[1] > 1 and name not in left_out}
 
 
 def set_rate(optimizers: list[torch.optim.Optimizer], train: TrainParams, rate: float) -> None:

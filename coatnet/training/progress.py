@@ -13,7 +13,7 @@ from ..machine.processes import World
 from ..params import Params
 from .init import init_digest
 
-# The code that can change a weight: the train stage's deps in dvc.yaml.
+# The code that can change a weight: the train stage's deps in dvc.yaml but its script.
 DECIDING = [
     "seeds.py",
     "data/batches.py",
@@ -46,7 +46,7 @@ class Progress:
     """The file that keeps a run. The first process writes and reads it; what it reads goes to all.
 
     Args:
-        stamp: of `fingerprint`; progress with another stamp is left alone.
+        stamp: of `fingerprint`; progress with another stamp is not taken up, and written over by the next `save`.
     """
 
     def __init__(self, path: Path, stamp: str, world: World):

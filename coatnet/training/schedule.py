@@ -12,7 +12,7 @@ def learning_rate(train: TrainParams, step: int, steps_per_epoch: int) -> float:
     """The rate of `step` (from 0): linear warm-up from 0 to `lr`, then down to `final_lr * lr` on the last step.
 
     `cosine` follows half a period; `linear` falls evenly; `trapezoid` stays at `lr` and falls linearly over the last
-    fifth of all steps.
+    fifth of the steps after warm-up.
     """
     last, warmup = train.epochs * steps_per_epoch - 1, train.warmup_epochs * steps_per_epoch
     if step < warmup:

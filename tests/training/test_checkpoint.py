@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import save
 
 from coatnet import UserError, create_model
 from coatnet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -53,7 +54,9 @@ def test_what_is_no_checkpoint_is_refused(checkpoint, tmp_path):
         load_checkpoint(file)
     save_checkpoint(file, checkpoint)
     whole = file.read_bytes()
-    for broken in (whole[:-100], whole[:50], b"", b"\x80\x04pickle", whole.replace(b"stem.weight", b"stem.wEight")):
+    other = save({"weight": torch.zeros(1)}, metadata={"coatnet": "[]"})  # some other program's
+    renamed = whole.replace(b"stem.weight", b"stem.wEight")
+    for broken in (whole[:-100], whole[:50], b"", b"\x80\x04pickle", renamed, other):
         file.write_bytes(broken)
         with pytest.raises(UserError, match="is no checkpoint of this version"):
             load_checkpoint(file)

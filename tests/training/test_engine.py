@@ -105,7 +105,7 @@ def test_a_signal_in_a_later_pass_costs_no_step(tiny, train, stop, tmp_path, cap
     "change",
     [{"seed": 1}, {"train__lr": 1e-3}, {"augment__flip": 0.1}, {"data__holdout": 0.1}, {"data__fraction": 0.5}],
 )
-def test_progress_of_another_run_is_left_alone(tiny, train, tmp_path, capsys, change):
+def test_progress_of_another_run_is_not_taken_up(tiny, train, tmp_path, capsys, change):
     train(tiny(train__epochs=1))
     fresh = train(tiny(train__epochs=1, **change))
     assert "of other parameters, code or data: starting afresh" in capsys.readouterr().out

@@ -60,6 +60,21 @@ def test_muon_takes_matrices_and_full_kernels(tiny, variant, rows):
     assert taken[1] == {name for name in expected if rows or not name.startswith(("stem", "head"))}
 
 
+@pytest.mark.parametrize(
+    ("name", "stem", "head"),
+    [("test_resnet", "conv1.0.weight", "fc.weight"), ("test_efficientnet", "conv_stem.weight", "classifier.weight")],
+)
+@pytest.mark.parametrize("taken", [False, True])
+def test_timms_stem_and_head_are_muons_only_where_asked_for(tiny, name, stem, head, taken):
+    given = {"train__optimizer": "muon", "train__muon__stem": taken, "train__muon__head": taken}
+    params = tiny(model__name=f"timm/{name}", **given)
+    model = create_model(params.model, 4)
+    _, muon = optimizers(model, params.train)
+    parameters = dict(model.named_parameters())
+    of_muon = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert [id(parameters[name]) in of_muon for name in (stem, head)] == [taken, taken]
+
+
 def test_each_optimizer_has_its_own_rate(tiny):
     params = tiny(train__optimizer="muon", train__lr=1e-3, train__muon__lr=0.03)
     both = optimizers(create_model(params.model, 4), params.train)
