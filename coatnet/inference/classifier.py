@@ -137,16 +137,25 @@ class Classifier:
         Args:
             images_n3hw: uint8, of the size of the training data's images.
             progress: called with the number of images done after each batch.
+
+        Raises:
+            UserError: the device's memory does not hold a batch.
         """
-        with _full_float32():
-            return predict(
-                self.model,
-                images_n3hw.to(self.device),
-                self.transform.evaluate,
-                batch_size=self.batch_size,
-                flip=self.flip,
-                progress=progress,
-            ).cpu()
+        try:
+            with _full_float32():
+                return predict(
+                    self.model,
+                    images_n3hw.to(self.device),
+                    self.transform.evaluate,
+                    batch_size=self.batch_size,
+                    flip=self.flip,
+                    progress=progress,
+                ).cpu()
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the memory does not hold {self.batch_size} images: lower evaluate.batch_size, or end what else "
+                f"computes on {self.device}"
+            ) from error
 
     def answers(self, logits_nk: Tensor, top: int = 5) -> list[list[Answer]]:
         """The `top` most probable classes of each image, the best first."""

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,13 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd  # half a second to import, and most writers have no table
+
+
+# What the system says where a path cannot be: no permission, read-only, a file in a folder's place, too long a name.
+_REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
+}
 
 
 @contextmanager
@@ -25,7 +32,7 @@ def atomic_write(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
         durable: waits for the disk, else a power cut can leave the new name on an empty file.
 
     Raises:
-        UserError: no space is left, or the folder cannot be written to.
+        UserError: no space is left, or `path` cannot be written to.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")  # a fixed name: what a kill left there is written over
@@ -39,11 +46,12 @@ def atomic_write(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     except Exception as error:
         if _is_disk_full(error, path.parent):
             raise UserError(f"no space is left to write {path}: free some and run again") from error
-        if isinstance(error, PermissionError):
+        if isinstance(error, OSError) and error.errno in _REFUSED:
             raise UserError(f"{path} cannot be written: {error.strerror}") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it would hide the first one
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

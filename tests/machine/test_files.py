@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -17,6 +18,21 @@ def test_a_failure_leaves_the_former_file_and_nothing_else(tmp_path):
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert file.read_text() == "former"
+
+
+NAMED_OTHERWISE = pytest.mark.skipif(sys.platform == "win32", reason="Windows gives other reasons for a long name")
+
+
+@pytest.mark.parametrize(
+    "place", ["file/below", "file/below/deeper", "folder", pytest.param("x" * 300, marks=NAMED_OTHERWISE)]
+)
+def test_a_path_that_cannot_be_is_one_sentence(tmp_path, place):
+    (tmp_path / "file").write_text("former")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="cannot be written: "), atomic_write(tmp_path / place) as temporary:
+        temporary.write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "former"
 
 
 def test_folders_are_made(tmp_path):
