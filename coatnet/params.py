@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 Listed = Annotated[tuple[Item, ...], Strict(False)]
 Range = Annotated[tuple[float, float], Strict(False)]  # least and greatest
 SizeFrom = Annotated[tuple[Annotated[int, Field(ge=0)], Pixels], Strict(False)]  # epoch, pixels
-MAX_OPERATIONS = 10  # that an image goes through
+MAX_OPERATIONS = 10  # that an image goes through; augment/policy.py has random numbers for as many
 
 
 def _matching(pattern: str, meaning: str) -> AfterValidator:
@@ -59,6 +59,11 @@ class DataParams(Section):
     holdout: Annotated[float, Field(ge=0, le=0.5)]
     fraction: Annotated[float, Field(gt=0, le=1)]
     synthetic: SyntheticParams
+
+    @property
+    def like_original(self) -> bool:
+        """Whether the data are Tiny ImageNet, so that the original's accuracies compare."""
+        return self.source == "tiny-imagenet" and self.archive is None
 
 
 class TableParams(Section):

@@ -68,7 +68,10 @@ def read_preset(name: str) -> dict[str, Any]:
 
 def uncommitted() -> dict[str, Any]:
     """The committed values of the parameters that params.yaml here has otherwise; none without Git."""
-    shown = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], capture_output=True, encoding="utf-8")
+    try:
+        shown = subprocess.run(["git", "show", f"HEAD:./{PARAMS}"], capture_output=True, encoding="utf-8")
+    except FileNotFoundError:  # there is no program git
+        return {}
     if shown.returncode:
         return {}
     here = dotted(read_yaml(PARAMS))
@@ -103,17 +106,18 @@ def add_overrides(parser: argparse.ArgumentParser, text: str) -> None:
 
 def as_dvc_arguments(values: dict[str, Any]) -> list[str]:
     """The values as DVC's `-S name=value`, a list of arguments without spaces in them."""
-    return [part for name, value in values.items() for part in ("-S", f"{name}={_hydra(value)}")]
+    return [part for name, value in values.items() for part in ("-S", f"{name}={as_hydra(value)}")]
 
 
-def _hydra(value: Any) -> str:
+def as_hydra(value: Any) -> str:
     """A value in the grammar of Hydra's overrides, which `-S` reads."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(_hydra, value))}]"
+        return f"[{','.join(map(as_hydra, value))}]"
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./-]*", value):
-        return f"'{value}'"  # else a comma makes a sweep of it, and digits a number
+        # Else a comma makes a sweep of it, and digits a number. Quotes are escaped, and the backslashes before them.
+        return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), value) + "'"
     return str(value)

@@ -16,19 +16,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from ..errors import UserError
 from ..machine.files import atomic_write, write_csv, write_text
-from ..params import load_params, read_yaml
-from .presets import add_overrides, as_dvc_arguments, read_overrides, read_preset
+from ..params import Section, load_params, read_yaml
+from .presets import add_overrides, as_dvc_arguments, as_hydra, read_overrides, read_preset
 
 if TYPE_CHECKING:
     import pandas as pd  # with torch's and matplotlib's, a second that other commands need not wait
 
 STUDY = Path("study.yaml")
 REPORTS = Path("reports")
-GRID = 32  # pixels that scaled image sizes are multiples of: the total stride of every model in the study
+GRID = 32  # pixels that scaled image sizes are multiples of: the total stride of each model in the study divides it
 RESULTS = ["top1", "top1_low", "top1_high", "top5", "loss", "train_top1", "gap", "images", "split"]
 COSTS = ["parameters", "images_per_second", "minutes"]
+
+
+class Study(Section):
+    """What study.yaml may say."""
+
+    seeds: list[int]
+    runs: dict[str, dict[str, Any]]  # changes of parameters, and a `preset`
+    questions: dict[str, list[str]]  # the runs that answer each
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,19 @@ class Run:
     seed: int
     values: dict[str, Any]  # over params.yaml's
     experiment: str  # its name in DVC
+
+
+def read_study() -> dict[str, Any]:
+    """What study.yaml says.
+
+    Raises:
+        UserError: it is missing, no YAML, or not of the form of `Study`.
+    """
+    try:
+        return Study.model_validate(read_yaml(STUDY)).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{STUDY}: {'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}") from None
 
 
 def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Run]:
@@ -81,7 +104,8 @@ def finished(runs: list[Run]) -> "pd.DataFrame":
 
     rows = {}
     if (REPORTS / "study.csv").exists():
-        rows = {row["experiment"]: row for row in pd.read_csv(REPORTS / "study.csv").to_dict("records")}
+        table = pd.read_csv(REPORTS / "study.csv", dtype={"commit": str})  # some are all digits
+        rows = {row["experiment"]: row for row in table.to_dict("records")}
     shown = subprocess.run(
         [sys.executable, "-m", "dvc", "exp", "show", "--json", "--all-commits"], capture_output=True, text=True
     )
@@ -106,7 +130,7 @@ def write_report(table: "pd.DataFrame", study: dict[str, Any]) -> None:
     from ..reporting import study as report
 
     changes = {
-        name: ", ".join(f"`{key}={value}`" for key, value in values.items()) or "nothing"
+        name: ", ".join(f"`{key}={as_hydra(value)}`" for key, value in values.items()) or "nothing"
         for name, values in study["runs"].items()
     }
     text = report.page(table, study["questions"], changes, "study.png")
@@ -149,7 +173,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    study = read_yaml(STUDY)
+    study = read_study()
     if unknown := set(options.runs) - set(study["runs"]):
         raise UserError(f"{', '.join(sorted(unknown))}: no such run; {STUDY} has {', '.join(study['runs'])}")
     runs = plan(study, options.scale, read_overrides(options.set))

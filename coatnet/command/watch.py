@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..machine.status import Status
+from ..params import load_params
 from ..reporting.original import TEST_TOP1, TRAIN_TOP1
 
 PROGRESS = Path(".progress")
@@ -46,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     if path is None:
         if not (rows := read_history(HISTORY)):
             raise UserError(f"no run is under way here, and none has left {HISTORY}: start one with `dvc repro`")
-        print(picture("No run is under way here; this is the last one.", rows))
+        said = "No run is under way here; this is the last one."
+        print(picture(said, rows, like_original=load_params().data.like_original))
         return
     with suppress(KeyboardInterrupt):
         _follow(path, once=options.once or not sys.stdout.isatty())
@@ -79,7 +81,7 @@ def _follow(path: Path, once: bool) -> None:
         if status is None:
             raise UserError(f"{path} cannot be read: it is of another version of this project, or of no run")
         rows = read_history(Path(status.folder) / HISTORY) or rows  # the folder may be gone when the run has ended
-        drawn = picture(words(path.stem, status, ended=latest is None), rows, status)
+        drawn = picture(words(path.stem, status, ended=latest is None), rows, status, status.like_original)
         if lines:
             print(f"\x1b[{lines}F\x1b[J", end="")  # back to where the last picture began
         print(drawn, flush=True)
@@ -117,7 +119,7 @@ def words(name: str, status: Status, ended: bool = False) -> str:
     return ", ".join(said)
 
 
-def picture(said: str, rows: Rows, status: Status | None = None) -> str:
+def picture(said: str, rows: Rows, status: Status | None = None, like_original: bool = False) -> str:
     """What is said, the two figures side by side, as large as the terminal, and what is what in them."""
     if not rows:
         return f"{said}\nThe curves begin with the end of the first epoch."
@@ -126,12 +128,12 @@ def picture(said: str, rows: Rows, status: Status | None = None) -> str:
     size = max(10, columns // 2 - NUMBERS - 1), max(5, lines - 7)
     epochs = status.epochs if status else int(rows[-1]["epoch"])
     split = status.split if status else "evaluated"
-    original = status is None or status.like_original
-    top1 = _figure("top-1, %", "top1", rows, epochs, size, {TRAIN_TOP1: TRAIN, TEST_TOP1: EVAL} if original else {})
+    marks = {TRAIN_TOP1: TRAIN, TEST_TOP1: EVAL} if like_original else {}
+    top1 = _figure("top-1, %", "top1", rows, epochs, size, marks)
     loss = _figure("cross-entropy, nats", "loss", rows, epochs, size)
     figures = [f"{left} {right}".rstrip() for left, right in zip(top1, loss, strict=True)]
     key = [_coloured("⠤ training", TRAIN), _coloured(f"o {split}", EVAL)]
-    if original:
+    if like_original:
         key.append(f"⠂ the original: {TRAIN_TOP1:.2f} training, {TEST_TOP1:.2f} test")
     return "\n".join([said[:columns], _last(rows, split)[:columns], *figures, "   ".join(key)])
 

@@ -165,7 +165,7 @@ class Display:
             loss=self.loss,
             top1=self.top1,
             split="holdout" if data.holdout else "test",
-            like_original=data.source == "tiny-imagenet" and data.archive is None,
+            like_original=data.like_original,
         ).write(self.status)
 
     def _slow_start(self) -> None:

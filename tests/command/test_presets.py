@@ -53,6 +53,11 @@ def clone(tmp_path, monkeypatch) -> Path:
     return tmp_path / "clone"
 
 
+@pytest.mark.parametrize("path", ["/my data/Bob's", "C:\\data\\", "\\'", "7", "a,b", "~/x", ""])
+def test_dvc_reads_any_path(path, tmp_path):
+    assert applied(tmp_path, as_dvc_arguments({"data.archive": path})).data.archive == path
+
+
 @pytest.mark.parametrize("before", NAMES)
 def test_a_preset_run_before_leaves_nothing(before, clone):
     """DVC leaves an experiment's values in params.yaml."""
@@ -74,6 +79,11 @@ def test_uncommitted_edits_are_set_aside_and_named(clone, capsys):
     assert "-S train.epochs=80" in printed.out and "-S data.holdout=0.0" in printed.out
     assert printed.err == "set aside, since not committed in params.yaml: data.holdout, train.epochs\n"
     assert "train.epochs=100" in as_dvc_arguments(read_preset("flagship"))  # the preset's own
+
+
+def test_without_the_program_git_a_preset_is_its_own_values(clone, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert read_preset("overnight")["train.epochs"] == 100
 
 
 def test_without_edits_a_preset_is_its_own_values_alone(clone, capsys):

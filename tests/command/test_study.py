@@ -1,11 +1,13 @@
 from collections import Counter
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import yaml
 
 from coatnet import UserError, load_params
-from coatnet.command import main
-from coatnet.command.study import GRID, plan
+from coatnet.command import main, study
+from coatnet.command.study import GRID, finished, plan
 from tests.conftest import ROOT
 
 STUDY = yaml.safe_load((ROOT / "study.yaml").read_text())
@@ -57,6 +59,37 @@ def test_what_all_runs_get_comes_over_a_preset_and_a_run_s_own_over_both():
     assert (run.values["train.ema"], run.values["train.epochs"], run.values["train.batch_size"]) == (0.5, 30, 1024)
     with pytest.raises(UserError, match="flagshp is no preset"):
         plan({"seeds": [1], "runs": {"one": {"preset": "flagshp"}}}, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "study.yaml: it: Input should be"),
+        ("seeds: [1]\nruns: {plain: {}}\n", "study.yaml: questions: Field required"),
+        ("seeds: [1]\nruns:\n  plain:\nquestions: {}\n", "study.yaml: runs.plain: Input should be"),
+        ("seeds: 1\nruns: {plain: {}}\nquestions: {}\n", "study.yaml: seeds: Input should be"),
+    ],
+)
+def test_a_slip_in_the_file_is_one_sentence(tmp_path, monkeypatch, text, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(text)
+    with pytest.raises(SystemExit) as exit:
+        main(["study"])
+    assert sentence in exit.value.code and "\n" not in exit.value.code
+
+
+def test_a_commit_of_digits_stays_as_it_is(tmp_path, monkeypatch):
+    (run,) = plan({"seeds": [1], "runs": {"one": {}}}, 1, {})
+    monkeypatch.chdir(tmp_path)
+    Path("reports").mkdir()
+    Path("reports/study.csv").write_text(f"run,seed,top1,commit,experiment\none,1,50.0,0123456,{run.experiment}\n")
+    monkeypatch.setattr(study.subprocess, "run", lambda *_, **__: CompletedProcess([], 0, stdout="[]"))
+    assert finished([run]).commit.tolist() == ["0123456"]
+
+
+def test_all_runs_can_have_the_original_s_image_size():
+    common = {"model.image_size": 224, "train.image_size": None, "evaluate.image_size": None}  # docs/experiments.md
+    assert len(plan(STUDY, 1, common)) == 3 * len(STUDY["runs"])
 
 
 def test_a_wrong_value_stops_before_any_run():

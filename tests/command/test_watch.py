@@ -10,6 +10,7 @@ import pytest
 from coatnet.command import main, watch
 from coatnet.machine import status as machine
 from coatnet.machine.status import Status
+from tests.conftest import PARAMS
 
 HISTORY = {"epoch": [1, 2], "lr": [0.1, 0.1], "train_loss": [4.0, 3.0], "train_top1": [10.0, 20.0]}
 CURVE = {"eval_loss": [None, 3.5], "eval_top1": [None, 15.0]}
@@ -172,10 +173,15 @@ def test_a_status_of_another_version_is_refused(workspace):
         main(["watch"])
 
 
-def test_the_last_run_where_none_is_under_way(workspace, capsys):
+@pytest.mark.parametrize("source", ["tiny-imagenet", "synthetic"])
+def test_the_last_run_where_none_is_under_way(workspace, capsys, source):
+    text = PARAMS.read_text(encoding="utf-8")
+    (workspace / "params.yaml").write_text(re.sub("source: [a-z-]+", f"source: {source}", text), encoding="utf-8")
     history(workspace)
     main(["watch"])
-    assert capsys.readouterr().out.startswith("No run is under way here; this is the last one.")
+    said = capsys.readouterr().out
+    assert said.startswith("No run is under way here; this is the last one.")
+    assert ("the original" in said) == (source == "tiny-imagenet")
 
 
 def test_where_there_is_nothing_it_says_what_to_start(workspace):
