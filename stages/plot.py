@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -69,7 +70,7 @@ def _read(name: str) -> dict[str, Any]:
 def _augmented(params: Params, shards: Shards, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Images of the first steps in 0..1, and their targets, as one process trains on them at the final size.
 
-    Some of each pass.
+    As many of each pass, `plot.images` in all.
     """
     augment = BatchAugment.of(params, shards, params.model.image_size)
     batches = Batches(images, labels, batch_size=params.train.batch_size, seed=params.seed)
@@ -77,9 +78,12 @@ def _augmented(params: Params, shards: Shards, images: Tensor, labels: Tensor) -
     each = -(-params.plot.images // len(passes))
     shown = []
     for number, only in enumerate(passes):
-        _, batch, batch_labels = next(iter(batches.epoch(number)))
-        x, targets = augment(batch, batch_labels, epoch=0, step=number * len(batches), only=only)
-        shown.append((x[:each], targets[:each]))
+        steps = -(-each // params.train.batch_size)
+        augmented = [
+            augment(batch, batch_labels, epoch=0, step=number * len(batches) + step, only=only)
+            for step, batch, batch_labels in islice(batches.epoch(number), steps)
+        ]
+        shown.append(tuple(torch.cat(tensors)[:each] for tensors in zip(*augmented, strict=True)))
     x_n3hw, targets_nk = (torch.cat(tensors) for tensors in zip(*shown, strict=True))
     std, mean = (torch.tensor(values).view(3, 1, 1) for values in (shards.std, shards.mean))
     return x_n3hw * std + mean, targets_nk

@@ -121,10 +121,16 @@ def test_reliability_shows_the_bins():
 
 def test_the_grid_names_a_second_class_only_where_one_was_mixed_in():
     smoothed = torch.tensor([[0.91, 0.03, 0.03, 0.03], [0.49, 0.03, 0.45, 0.03]])
-    rows = augmented(torch.rand(2, 3, 8, 8), smoothed, ["a", "b", "c", "d"], columns=1)
+    rows = augmented(torch.rand(2, 3, 8, 8), smoothed, 0.12, ["a", "b", "c", "d"], columns=1)
     assert [picture.text for row in rows for picture in row.pictures] == ["a\n91%", "a\n49% + c"]
     texts = [text.get_text() for text in sheet(rows).axes[0].texts if text.get_text()]
     assert texts == ["a\n91%", "a\n49% + c"]
+
+
+def test_of_two_classes_the_second_is_named_where_one_was_mixed_in():
+    targets = torch.tensor([[0.95, 0.05], [0.41, 0.59]])
+    rows = augmented(torch.rand(2, 3, 8, 8), targets, 0.1, ["a", "b"])
+    assert [picture.text for picture in rows[0].pictures] == ["a\n95%", "b\n59% + a"]
 
 
 def test_many_classes_are_cut_to_the_worst_and_the_best():

@@ -63,6 +63,14 @@ def test_again_gives_the_same_bytes(workspace, params, monkeypatch):
     assert files(REPORTS) | files(plot.FIGURES) == before
 
 
+def test_as_many_augmented_images_are_shown_as_asked_for(workspace, params, monkeypatch):
+    monkeypatch.chdir(workspace)
+    asked = params.plot.images
+    train = params.train.model_copy(update={"batch_size": asked - 3})
+    plot.main(params.model_copy(update={"train": train}))
+    assert pd.read_csv(plot.FIGURES / "augmented.csv").image.nunique() == asked
+
+
 def test_reports_of_other_images_are_refused(workspace, params, monkeypatch):
     monkeypatch.chdir(workspace)
     with pytest.raises(UserError, match=r"are not of .* run `dvc repro`"):

@@ -100,13 +100,18 @@ def diverging(values_hw: Tensor, limit: float) -> np.ndarray:
     return (matplotlib.colormaps["PuOr_r"](scaled.numpy())[:, :, :3] * 255).round().astype(np.uint8)
 
 
-def augmented(images_n3hw: Tensor, targets_nk: Tensor, names: Sequence[str], columns: int = 8) -> list[Row]:
-    """Augmented training images (floats in 0..1), each with the one or two classes of its target."""
+def augmented(
+    images_n3hw: Tensor, targets_nk: Tensor, smoothing: float, names: Sequence[str], columns: int = 8
+) -> list[Row]:
+    """Augmented training images (floats in 0..1), each with the one or two classes of its target.
+
+    Args:
+        smoothing: of the labels: every class's share of it names nothing.
+    """
     pictures = []
     for image, target in zip(images_n3hw, targets_nk, strict=True):
         weights, indices = target.topk(2)
-        # Label smoothing gives every class a little: a second name only where an image was mixed in.
-        mixed = weights[1] > target.min() + 0.01
+        mixed = weights[1] > smoothing / len(target) + 0.01
         text = f"{names[indices[0]]}\n{100 * weights[0]:.0f}%" + (f" + {names[indices[1]]}" if mixed else "")
         alt = "Augmented training image, target: " + text.replace("\n", " ")
         pictures.append(Picture(to_pixels(image), text, alt))

@@ -39,7 +39,7 @@ def report(run: Run) -> tuple[dict[str, Drawn], str]:
         "examples": (worst + best, of_classes),
         "pairs": examples.confused(run),
         "mistakes": examples.surest_mistakes(run),
-        "augmented": (augmented(run.augmented, run.targets, names), _targets(run)),
+        "augmented": (augmented(run.augmented, run.targets, run.params.augment.label_smoothing, names), _targets(run)),
         "positions": looks.position_tables(run),
         "attention": looks.attended(run),
         "gradcam": looks.grad_cams(run),

@@ -23,7 +23,7 @@ class Run:
     data: dict[str, Any]  # reports/data.json
     answers: pd.DataFrame  # reports/predictions.csv, a row for each evaluated image
     classes: pd.DataFrame  # reports/classes.csv, worst first
-    images: Tensor  # the evaluated ones: uint8, N x 3 x 64 x 64, in the order of `answers`
+    images: Tensor  # the evaluated ones: uint8, N x 3 x size x size, in the order of `answers`
     trained_on: int  # training images
     augmented: Tensor  # some of them as the model saw them: floats in 0..1, n x 3 x h x w
     targets: Tensor  # theirs, n x classes
