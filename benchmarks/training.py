@@ -192,10 +192,10 @@ def main() -> None:
         f"medians of {args.turns} turns of {args.steps} steps, in brackets the extremes;"
     )
     with tempfile.TemporaryDirectory() as folder:
-        drawn = args.data is None and not Path("data/shards").exists()
+        drawn = args.data is None and not (Path("data/shards").exists() and Path("data/archive.zip").exists())
         args.data = draw(Path(folder)) if drawn else Path(args.data or "data")
         files = jpegs(args.data / "archive.zip", 2000)
-        print(f"images of {'the built-in data set, since there is no data/shards' if drawn else args.data}\n")
+        print(f"images of {'the built-in data set, since data/ is not there whole' if drawn else args.data}\n")
         make = {
             "this project": lambda: this_project(args, params, device, Path(folder)),
             "one fixed batch": lambda: one_fixed_batch(args, params, device, Path(folder)),
