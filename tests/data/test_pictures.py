@@ -89,10 +89,6 @@ ODD = {  # content, and what it must look like
     ),
     "png-16-bit": lambda: (saved(sixteen_bits(), "PNG"), GREY),
     "png-exif": lambda: (saved(picture().transpose(Image.Transpose.ROTATE_90), "PNG", exif=_exif(6)), picture()),
-    "webp-exif": lambda: (
-        saved(picture().transpose(Image.Transpose.ROTATE_180), "WEBP", lossless=True, exif=_exif(3)),
-        picture(),
-    ),
     "png-animated": lambda: (saved(picture(), "PNG", **frames()), picture()),
     "pgm-16-bit": lambda: (b"P5 60 40 65535\n" + np.asarray(sixteen_bits()).astype(">u2").tobytes(), GREY),
     "tiff-16-bit": lambda: (saved(sixteen_bits(), "TIFF"), GREY),
@@ -109,6 +105,10 @@ ODD = {  # content, and what it must look like
     "jpeg-wrong-exif": lambda: (saved(picture(), "JPEG", quality=95, exif=b"Exif\0\0II*\0\xff\xff\xff\xff"), picture()),
     "gif-animated": lambda: (saved(picture(), "GIF", **frames()), picture()),
     "webp-alpha": lambda: (saved(transparent(), "WEBP", lossless=True), over_white()),
+    "webp-exif": lambda: (
+        saved(picture().transpose(Image.Transpose.ROTATE_180), "WEBP", lossless=True, exif=_exif(3)),
+        picture(),
+    ),
     "jpeg-2000": lambda: (saved(picture(), "JPEG2000"), picture()),
     "avif": lambda: (saved(picture(), "AVIF", quality=95), picture()),
     "bmp": lambda: (saved(picture(), "BMP"), picture()),
