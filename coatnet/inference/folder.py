@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..machine.files import write_json, write_text
-from ..training.checkpoint import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
+from ..training.checkpoint import NO_CHECKPOINT, Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
 from .card import card
 from .classifier import Classifier
 from .graphs import TOLERANCE, check_answers, description
@@ -113,7 +112,7 @@ def _read_folder(folder: Path) -> Checkpoint:
         return read_checkpoint(path, from_timm)
     except OSError as error:
         raise UserError(f"{error.filename or path} cannot be read: {error.strerror or error}") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except NO_CHECKPOINT as error:
         raise UserError(f"{folder} is no model of this version: {' '.join(str(error).split())}") from None
 
 

@@ -16,6 +16,7 @@ from ..models import create_model
 from ..params import ModelParams
 
 State = dict[str, Tensor]
+NO_CHECKPOINT = (SafetensorError, KeyError, TypeError, ValueError, RuntimeError)  # a broken file, or another program's
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         return read_checkpoint(path)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}: run `dvc repro train` or `dvc pull` first") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except NO_CHECKPOINT as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no checkpoint of this version: {reason}") from None
 
@@ -80,7 +81,7 @@ def read_checkpoint(path: str | Path, rename: Callable[[State, ModelParams, int]
 
     Raises:
         OSError: the file is missing.
-        SafetensorError, KeyError, TypeError, ValueError, RuntimeError: it is broken, or not of `save_checkpoint`.
+        NO_CHECKPOINT: it is broken, or not of `save_checkpoint`.
     """
     with safe_open(path, framework="pt") as file:
         facts = json.loads((file.metadata() or {})["coatnet"])

@@ -1,13 +1,12 @@
 """What moves the weights: the optimizers with their groups of parameters, and the weights' moving average."""
 
 import copy
-from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..models import head_tensors, stem_tensors
-from ..params import TrainParams
+from ..params import MuonParams, TrainParams
 from .muon import Muon
 
 
@@ -21,9 +20,7 @@ def optimizers(model: nn.Module, train: TrainParams) -> list[torch.optim.Optimiz
     """
     spared: set[str] = getattr(model, "no_weight_decay", set)()
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    left_out = set() if train.muon.stem else stem_tensors(model)
-    left_out |= set() if train.muon.head else head_tensors(model)
-    orthogonal = muon_names(named, spared | left_out) if train.optimizer == "muon" else set()
+    orthogonal = muon_names(model, train.muon) - spared if train.optimizer == "muon" else set()
     decayed = [p for name, p in named.items() if p.ndim > 1 and name not in spared | orthogonal]
     others = [p for name, p in named.items() if p.ndim <= 1 or name in spared]
     groups = [{"params": decayed, "weight_decay": train.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -43,9 +40,12 @@ def optimizers(model: nn.Module, train: TrainParams) -> list[torch.optim.Optimiz
     return found
 
 
-def muon_names(named: Mapping[str, Tensor], left_out: set[str]) -> set[str]:
+def muon_names(model: nn.Module, muon: MuonParams) -> set[str]:
     """The parameters that Muon takes: matrices and the kernels of convolutions over all channels."""
-    return {name for name, p in named.items() if p.ndim in (2, 4) and p.shape[1] > 1 and name not in left_out}
+    left_out = set() if muon.stem else stem_tensors(model)
+    left_out |= set() if muon.head else head_tensors(model)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return {name for name, p in trained.items() if p.ndim in (2, 4) and p.shape[1] > 1} - left_out
 
 
 def set_rate(optimizers: list[torch.optim.Optimizer], train: TrainParams, rate: float) -> None:
