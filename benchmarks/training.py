@@ -42,6 +42,7 @@ from coatnet.machine.memory import keep_freed_memory
 from coatnet.machine.processes import World
 from coatnet.params import SyntheticParams
 from coatnet.training.engine import Trainer
+from coatnet.training.kernels import autocast_dtype
 
 from .augment import CLASSES, MEAN, MOST_BATCHES, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
 from .models import hardware, peak_memory, run, seconds, spread
@@ -131,14 +132,14 @@ def flops_and_bytes(model: nn.Module, image_size: int, bytes_a_value: int) -> tu
     return 3 * counter.get_total_flops() / 2, 3 * moved / 2
 
 
-def product_flops_per_second(device: torch.device) -> float:
+def product_flops_per_second(device: torch.device, dtype: torch.dtype) -> float:
     """What the arithmetic units give: a matrix product in the precision that training uses.
 
     On a CPU also as a convolution of 1x1, by another library: the faster counts.
     """
     cuda = device.type == "cuda"
     n = 8192 if cuda else 2048
-    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16 if cuda else torch.float32) for _ in "ab")
+    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in "ab")
     products = [lambda: a @ b]
     if not cuda:
         image = a.t().reshape(1, n, 32, -1).to(memory_format=torch.channels_last)  # each row of a is a pixel
@@ -167,6 +168,9 @@ def main() -> None:
     parser.add_argument("--preset", help="of presets.yaml; default: params.yaml as it stands")
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument(
+        "--precision", choices=("auto", "bf16", "float32"), default="auto", help="of this project's loops"
+    )
     parser.add_argument("--workers", type=int, default=2, help="of the other loops' DataLoaders")
     parser.add_argument("--steps", type=int, default=5, help="a turn")
     parser.add_argument("--turns", type=int, default=5)
@@ -180,15 +184,18 @@ def main() -> None:
         "train.image_size": None,
         "evaluate.image_size": None,
         "train.batch_size": args.batch_size,
+        "train.precision": args.precision,
     }
     params = load_params(overrides=read_overrides([], args.preset) | sizes)
+    dtype = autocast_dtype(params.train, device)
+    precision = "bf16" if dtype == torch.bfloat16 else "float32"
     if not args.glibc_defaults:
         keep_freed_memory()
 
     versions = f"torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
     print(f"{hardware(device.type)}; {versions};")
     print(
-        f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, "
+        f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, this project in {precision}, "
         f"medians of {args.turns} turns of {args.steps} steps, in brackets the extremes;"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -212,14 +219,15 @@ def main() -> None:
             for name, (_, step) in loops.items():
                 times[name].append(seconds(step, args.steps, device.type))
                 time.sleep(0 if device.type == "cuda" else 3)  # let the workers fill their queue, not the next turn
-        arithmetic, bandwidth = product_flops_per_second(device), copy_bytes_per_second(device)
+        arithmetic, bandwidth = product_flops_per_second(device, dtype), copy_bytes_per_second(device)
         print("| loop | images/s | ours / its | peak memory, MiB | TFLOP/s | of a product's | GB/s | of a copy's |")
         print("|---|---:|---:|---:|---:|---:|---:|---:|")
         for name, (model, _) in loops.items():
             speed = args.batch_size / statistics.median(times[name])
             ratio = spread(b / a for a, b in zip(times["this project"], times[name], strict=True))
-            width = 2 if device.type == "cuda" and name != "plain" else 4
-            flops, moved = flops_and_bytes(model, args.image_size, width)
+            timms = torch.bfloat16 if device.type == "cuda" else torch.float32
+            computed_in = {"plain": torch.float32, "timm": timms}.get(name, dtype)
+            flops, moved = flops_and_bytes(model, args.image_size, computed_in.itemsize)
             print(
                 f"| {name} | {speed:,.0f} | {ratio} | {memory[name]:,.0f} | {speed * flops / 1e12:.2f} | "
                 f"{speed * flops / arithmetic:.1%} | {speed * moved / 1e9:,.0f} | {speed * moved / bandwidth:.1%} |"

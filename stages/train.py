@@ -75,7 +75,7 @@ def write_results(trained: Trained, params: Params, shards: Shards, world: World
             "images_per_second": float(f"{trained.images_per_second:.3g}"),
             "minutes": round(trained.minutes, 1),
             "startup_seconds": round(trained.startup_seconds, 1),
-            "device": device_name(world.device),
+            "device": f"{device_name(world.device)}, {trained.precision}",
             "processes": world.size,
             "torch": torch.__version__,
         },

@@ -34,11 +34,11 @@ class Display:
         self.warned = False
         self.slow_start: threading.Timer | None = None
 
-    def start(self, why_not_resumed: str) -> None:
+    def start(self, precision: str, why_not_resumed: str) -> None:
         self.started = self.mark = time.perf_counter()
         self.first = True
         self.say(
-            f"Training {self.params.model.name} on {_name(self.world.device)}"
+            f"Training {self.params.model.name} in {precision} on {_name(self.world.device)}"
             + (f" and {self.world.size - 1} more" if self.world.size > 1 else "")
             + f": {self.params.train.epochs} epochs of {self.steps:,} steps of {self.batch} images"
         )

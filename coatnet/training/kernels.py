@@ -22,8 +22,12 @@ def configure_kernels(deterministic: bool) -> None:
 
 
 def autocast_dtype(train: TrainParams, device: torch.device) -> torch.dtype:
-    """What autocast computes in; float32 leaves autocast off."""
-    bf16 = train.precision == "bf16" or (train.precision == "auto" and device.type == "cuda")
+    """What autocast computes in; float32 leaves autocast off.
+
+    `auto` is bf16 where units of their own multiply matrices in it: on CUDA, and in Intel's CPUs with AMX.
+    """
+    amx = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
+    bf16 = train.precision == "bf16" or (train.precision == "auto" and (device.type == "cuda" or amx))
     return torch.bfloat16 if bf16 else torch.float32
 
 

@@ -18,7 +18,7 @@ def test_a_run_of_days_says_so_and_what_to_type(tiny, world, monkeypatch, capsys
     display = Display(
         tiny(train__epochs=epochs, model__image_size=224, train__batch_size=128), 781, world, tmp_path / "status"
     )
-    display.start("")
+    display.start("float32", "")
     for step in range(3):
         assert display.is_due() or step == 0
         display.show(0, 5.3, 0.5)
@@ -40,7 +40,7 @@ def test_a_first_step_of_minutes_does_not_keep_it_waiting(tiny, world, monkeypat
     monkeypatch.setattr(display, "SLOW_START", 0.01)
     params = tiny(train__epochs=10**6)
     shown = Display(params, 781, world, tmp_path / "status")
-    shown.start("")
+    shown.start("float32", "")
     time.sleep(0.2)
     shown.close()
     assert "this run takes" in capsys.readouterr().out
@@ -48,6 +48,6 @@ def test_a_first_step_of_minutes_does_not_keep_it_waiting(tiny, world, monkeypat
 
 def test_a_stop_of_many_processes_goes_on_after_the_last_epoch(tiny, world, capsys, tmp_path):
     shown = Display(tiny(), 6, type(world)(0, 2, world.device), tmp_path / "status")
-    shown.start("")
+    shown.start("float32", "")
     shown.stopped()
     assert "goes on after the last epoch" in capsys.readouterr().out

@@ -90,6 +90,19 @@ def test_a_signal_costs_no_step(tiny, train, stop, unbroken, capsys, number):
     assert signal.getsignal(number) == handler
 
 
+def test_in_bf16_it_learns_much_the_same_and_goes_on_exactly(tiny, train, kill, unbroken, tmp_path):
+    params = tiny(**ALL_ON, train__precision="bf16")
+    whole = train(params)
+    (tmp_path / "progress").unlink()
+    kill(params, (1, 3))
+    again = train(params)
+    assert same(whole.model, again.model)
+    assert whole.history == again.history
+    assert {p.dtype for p in whole.model.parameters()} == {torch.float32}
+    assert not same(whole.model, unbroken.model)
+    assert whole.history[-1]["train_loss"] == pytest.approx(unbroken.history[-1]["train_loss"], rel=0.05)
+
+
 def test_a_signal_in_a_later_pass_costs_no_step(tiny, train, stop, tmp_path, capsys):
     params = tiny(train__epochs=1, augment__passes=["plain", "erase", "mixup"])
     unbroken = train(params)

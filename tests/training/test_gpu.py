@@ -11,6 +11,11 @@ from .test_engine import ALL_ON, same
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 
+@pytest.fixture(scope="module")
+def tiny(tiny):
+    return lambda **overrides: tiny(train__precision="auto", **overrides)
+
+
 @pytest.fixture(scope="session")
 def world():
     return World(0, 1, torch.device("cuda", 0))

@@ -268,7 +268,13 @@ def rehearse(fake_device, watch, monkeypatch, tmp_path):
     return run
 
 
-QUICK = {"train.compile": False, "train.epochs": 1, "train.batch_size": 2, "train.warmup_epochs": 0.0}
+QUICK = {
+    "train.precision": "auto",
+    "train.compile": False,
+    "train.epochs": 1,
+    "train.batch_size": 2,
+    "train.warmup_epochs": 0.0,
+}
 
 
 @pytest.fixture
