@@ -22,7 +22,9 @@ class SqueezeExcite(nn.Module):
         self.expand = nn.Linear(hidden, width)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        gate_bc = self.expand(self.activation(self.reduce(x_bchw.mean((2, 3))))).sigmoid()
+        # Not mean(): its backward writes out a whole gradient, and not in channels_last.
+        mean_bc = x_bchw.sum((2, 3)) / (x_bchw.shape[2] * x_bchw.shape[3])
+        gate_bc = self.expand(self.activation(self.reduce(mean_bc))).sigmoid()
         return x_bchw * gate_bc[:, :, None, None]
 
 
