@@ -42,7 +42,7 @@ from coatnet.machine.memory import keep_freed_memory
 from coatnet.machine.processes import World
 from coatnet.params import SyntheticParams
 from coatnet.training.engine import Trainer
-from coatnet.training.kernels import autocast_dtype
+from coatnet.training.kernels import PRECISIONS, autocast_dtype
 
 from .augment import CLASSES, MEAN, MOST_BATCHES, STD, Jpegs, copy_bytes_per_second, jpegs, torchvision_batches
 from .models import hardware, peak_memory, run, seconds, spread
@@ -188,14 +188,13 @@ def main() -> None:
     }
     params = load_params(overrides=read_overrides([], args.preset) | sizes)
     dtype = autocast_dtype(params.train, device)
-    precision = "bf16" if dtype == torch.bfloat16 else "float32"
     if not args.glibc_defaults:
         keep_freed_memory()
 
     versions = f"torch {torch.__version__}, timm {timm.__version__}, Python {platform.python_version()}"
     print(f"{hardware(device.type)}; {versions};")
     print(
-        f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, this project in {precision}, "
+        f"{args.image_size} px, batch {args.batch_size}, {args.workers} workers, this project in {PRECISIONS[dtype]}, "
         f"medians of {args.turns} turns of {args.steps} steps, in brackets the extremes;"
     )
     with tempfile.TemporaryDirectory() as folder:

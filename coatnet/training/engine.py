@@ -24,7 +24,7 @@ from ..seeds import derive_seed
 from .batch import Batch, check_parts
 from .curve import Curve
 from .init import initial_model
-from .kernels import autocast_dtype, configure_kernels, parallel_and_compiled
+from .kernels import PRECISIONS, autocast, autocast_dtype, configure_kernels, parallel_and_compiled
 from .meter import Meter
 from .optim import Ema, optimizers, set_rate
 from .progress import Progress, fingerprint
@@ -67,7 +67,6 @@ class Trainer:
         check_parts(train, world)
         configure_kernels(train.deterministic)
         self.dtype = autocast_dtype(train, device)
-        self.precision = "bf16" if self.dtype == torch.bfloat16 else "float32"
 
         trained_on = shards.load("train", holdout=params.data.holdout, fraction=params.data.fraction)
         images, labels = (t.to(device) for t in trained_on)
@@ -102,7 +101,7 @@ class Trainer:
         first_epoch, first_step = self._resume()
         on_history(self)
         if self.world.device.type == "cpu":
-            with self._autocast():
+            with autocast(self.world.device, self.dtype):
                 check_batch(self.model, self.params, self.world, self.display.days_advice)
         with deferred_signals() as stop:
             for epoch in range(first_epoch, train.epochs):
@@ -123,7 +122,7 @@ class Trainer:
                 on_history(self)
                 self._save(epoch + 1, 0)
         self.display.close()
-        return Trained(self.averaged, self.history, **self.display.summary(), precision=self.precision)
+        return Trained(self.averaged, self.history, **self.display.summary(), precision=PRECISIONS[self.dtype])
 
     @property
     def averaged(self) -> nn.Module:
@@ -189,15 +188,12 @@ class Trainer:
         place = {"epoch": part.epoch, "step": part.step, "rank": self.world.rank}
         x_bchw, targets_bk = self.augment(part.images, part.labels, only=part.only, **place)
         x_bchw = x_bchw.contiguous(memory_format=torch.channels_last)
-        with self._autocast():
+        with autocast(self.world.device, self.dtype):
             logits_bk = self.forward(x_bchw)
         logits_bk = logits_bk.to(targets_bk.dtype)
         loss = F.cross_entropy(logits_bk, targets_bk)
         (loss / self.params.train.accumulation).backward()
         return loss.detach(), logits_bk.detach(), targets_bk
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.world.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def end_epoch(self, epoch: int) -> None:
         """Adds the epoch's row to the history, with a point of the accuracy curve where one is due.
@@ -239,7 +235,7 @@ class Trainer:
     def _resume(self) -> tuple[int, int]:
         """Takes up an earlier run; returns the epoch and the step to go on with."""
         state, why_not = self.progress.load()
-        self.display.start(self.precision, why_not)
+        self.display.start(PRECISIONS[self.dtype], why_not)
         if state is None:
             return 0, 0
         self.model.load_state_dict(state["model"])

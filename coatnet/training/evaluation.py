@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .kernels import autocast
+
 
 @torch.no_grad()
 def predict(
@@ -33,7 +35,7 @@ def predict(
     logits = []
     for batch in images.split(batch_size):
         x_bchw = transform(batch).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
+        with autocast(images.device, dtype):
             out = model(x_bchw)
             if flip:
                 out = (out + model(x_bchw.flip(3))) / 2

@@ -21,6 +21,9 @@ def configure_kernels(deterministic: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
+PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "float32"}  # as `train.precision` names them
+
+
 def autocast_dtype(train: TrainParams, device: torch.device) -> torch.dtype:
     """What autocast computes in; float32 leaves autocast off.
 
@@ -29,6 +32,11 @@ def autocast_dtype(train: TrainParams, device: torch.device) -> torch.dtype:
     amx = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
     bf16 = train.precision == "bf16" or (train.precision == "auto" and (device.type == "cuda" or amx))
     return torch.bfloat16 if bf16 else torch.float32
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Computes in `dtype` what can be; float32 leaves autocast off."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def parallel_and_compiled(model: nn.Module, train: TrainParams, world: World) -> tuple[nn.Module, Any]:

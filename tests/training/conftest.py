@@ -76,3 +76,16 @@ def kill(stop):
         raise Killed
 
     return lambda params, at: stop(params, at, die, Killed)
+
+
+@pytest.fixture
+def unbroken_and_resumed(train, kill, tmp_path):
+    """`unbroken_and_resumed(params, at)`: what a run gives that nothing stops, and one killed before the step `at`."""
+
+    def run(params, at):
+        unbroken = train(params)
+        (tmp_path / "progress").unlink()
+        kill(params, at)
+        return unbroken, train(params)
+
+    return run

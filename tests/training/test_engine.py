@@ -90,12 +90,8 @@ def test_a_signal_costs_no_step(tiny, train, stop, unbroken, capsys, number):
     assert signal.getsignal(number) == handler
 
 
-def test_in_bf16_it_learns_much_the_same_and_goes_on_exactly(tiny, train, kill, unbroken, tmp_path):
-    params = tiny(**ALL_ON, train__precision="bf16")
-    whole = train(params)
-    (tmp_path / "progress").unlink()
-    kill(params, (1, 3))
-    again = train(params)
+def test_in_bf16_it_learns_much_the_same_and_goes_on_exactly(tiny, unbroken, unbroken_and_resumed):
+    whole, again = unbroken_and_resumed(tiny(**ALL_ON, train__precision="bf16"), (1, 3))
     assert same(whole.model, again.model)
     assert whole.history == again.history
     assert {p.dtype for p in whole.model.parameters()} == {torch.float32}

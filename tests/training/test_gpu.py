@@ -28,12 +28,9 @@ def test_it_learns_compiled_and_in_bf16(tiny, train):
     assert all(p.dtype == torch.float32 and p.is_cuda for p in trained.model.parameters())
 
 
-def test_deterministic_runs_are_equal_also_when_resumed(tiny, train, kill, tmp_path, capsys):
+def test_deterministic_runs_are_equal_also_when_resumed(tiny, unbroken_and_resumed, capsys):
     params = tiny(**ALL_ON, train__deterministic=True, train__compile=False)
-    unbroken = train(params)
-    (tmp_path / "progress").unlink()
-    kill(params, (1, 3))
-    again = train(params)
+    unbroken, again = unbroken_and_resumed(params, (1, 3))
     assert "Going on after epoch 1\n" in capsys.readouterr().out
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history

@@ -165,12 +165,8 @@ def test_a_file_that_does_not_serve_is_refused(tiny, shards, start, tmp_path):
         start(params, shards)
 
 
-def test_a_run_that_died_ends_as_the_unbroken_one(tiny, base, train, kill, tmp_path):
-    params = tiny(train__init=base.path, train__ema=0.9)
-    unbroken = train(params)
-    (tmp_path / "progress").unlink()
-    kill(params, (1, 3))
-    again = train(params)
+def test_a_run_that_died_ends_as_the_unbroken_one(tiny, base, unbroken_and_resumed):
+    unbroken, again = unbroken_and_resumed(tiny(train__init=base.path, train__ema=0.9), (1, 3))
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history
 
