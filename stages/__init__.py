@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from coatnet import Params, UserError, load_params
+from coatnet.errors import one_line
 
 ARCHIVE = Path("data/archive.zip")
 SHARDS = Path("data/shards")
@@ -41,5 +42,11 @@ def run(stage: Callable[[Params], None]) -> None:
         stage(params)
     except UserError as error:
         sys.exit(f"error: {error}")
+    except (RuntimeError, MemoryError) as error:
+        from coatnet.machine.memory import is_out_of_memory
+
+        if not isinstance(error, MemoryError) and not is_out_of_memory(error):
+            raise
+        sys.exit(f"error: out of memory ({one_line(error)}): lower data.size, data.fraction or model.dims")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -85,7 +85,8 @@ class Classifier:
 
     Attributes:
         model: from `transform`'s output, N x 3 x H x W, to logits, N x K; in eval mode, on `device`.
-        transform: from pictures to the model's input; `model(transform(picture)[None])` is a call by hand.
+        transform: from pictures to the model's input, on the CPU. Where `flip` is not set,
+            `model(transform(picture)[None].to(device))` is a call by hand.
         classes: (id, names) of each class, in the order of the logits.
         names: a short, unique name of each class.
         params: what the model was trained with, section by section.

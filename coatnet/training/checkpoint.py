@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..machine.files import atomic_write
 from ..models import create_model
 from ..params import ModelParams
@@ -61,15 +61,16 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Rebuilds the model from the file alone.
 
     Raises:
-        UserError: the file is missing, broken, or not written by `save_checkpoint`.
+        UserError: the file is missing, unreadable, broken, or not written by `save_checkpoint`.
     """
     try:
         return read_checkpoint(path)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}: run `dvc repro train` or `dvc pull` first") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
     except NO_CHECKPOINT as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is no checkpoint of this version: {reason}") from None
+        raise UserError(f"{path} is no checkpoint of this version: {one_line(error)}") from None
 
 
 def read_checkpoint(path: str | Path, rename: Callable[[State, ModelParams, int], State] | None = None) -> Checkpoint:
@@ -80,11 +81,16 @@ def read_checkpoint(path: str | Path, rename: Callable[[State, ModelParams, int]
             for a file that has them under other names.
 
     Raises:
-        OSError: the file is missing.
+        OSError: the file is missing or cannot be read.
         NO_CHECKPOINT: it is broken, or not of `save_checkpoint`.
     """
+    with open(path, "rb"):
+        pass  # safe_open says of each file that it cannot open that there is none
     with safe_open(path, framework="pt") as file:
-        facts = json.loads((file.metadata() or {})["coatnet"])
+        metadata = file.metadata() or {}
+        if "coatnet" not in metadata:
+            raise ValueError("it is another program's")
+        facts = json.loads(metadata["coatnet"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
     params, classes = facts["params"], [(wnid, name) for wnid, name in facts["classes"]]
     model_params = _model_params(params)

@@ -1,3 +1,6 @@
+import dataclasses
+import re
+
 import pytest
 import torch
 from safetensors.torch import save
@@ -60,3 +63,23 @@ def test_what_is_no_checkpoint_is_refused(checkpoint, tmp_path):
         file.write_bytes(broken)
         with pytest.raises(UserError, match="is no checkpoint of this version"):
             load_checkpoint(file)
+
+
+def test_a_refusal_says_why_in_one_line(checkpoint, tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_checkpoint(file, dataclasses.replace(checkpoint, classes=[*CLASSES, ("n03", "dog")]))
+    with pytest.raises(UserError, match=r"of this version: .*size mismatch for head.weight") as refused:
+        load_checkpoint(file)
+    assert "\n" not in str(refused.value)
+    checkpoint.params["model"]["newer"] = 1
+    save_checkpoint(file, checkpoint)
+    with pytest.raises(UserError, match=r"of this version: .*newer"):
+        load_checkpoint(file)
+    file.write_bytes(save({"weight": torch.zeros(1)}))
+    with pytest.raises(UserError, match="of this version: it is another program's"):
+        load_checkpoint(file)
+
+
+def test_what_is_there_but_cannot_be_read_is_not_called_missing(checkpoint, tmp_path):
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path} cannot be read (")):
+        load_checkpoint(tmp_path)
