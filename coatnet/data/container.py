@@ -164,7 +164,12 @@ class _Tar(Container):
             file = self._opened.enter_context(self.path.open("rb"))
         try:
             self._tar = self._opened.enter_context(tarfile.TarFile(fileobj=file))
-            return [(member.name, member) for member in self._tar if not member.isdir()]
+            members = list(self._tar)
+            file.seek(self._tar.offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                # Python takes a damaged header, or none, for the end; that is a block of zeros.
+                raise tarfile.ReadError("no end")
+            return [(member.name, member) for member in members if not member.isdir()]
         except tarfile.TarError:
             raise UserError(f"{self.path} is neither a folder nor a whole zip or tar: fetch or copy it again") from None
 

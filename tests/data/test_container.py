@@ -1,8 +1,11 @@
 """What all kinds of containers have in common, and what only one of them can do. Zips: also test_archive.py."""
 
 import errno
+import gzip
 import io
 import os
+import shutil
+import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
@@ -161,6 +164,39 @@ def test_a_file_that_was_cut_off(tmp_path, kind):
     with pytest.raises(UserError, match=r"data is (not a whole|neither a folder nor a whole|damaged or cut off)"):
         open_container(source, tmp_path)
     assert os.listdir(tmp_path) == ["data"]
+
+
+def _heads(content: bytes) -> list[int]:
+    """Where in an uncompressed tar its members begin."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as opened:
+        return [member.offset for member in opened]
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_a_tar_that_was_cut_off_between_two_files(tmp_path, kind):
+    whole = pack_tar(tmp_path / "whole", FILES).read_bytes()
+    content = whole[: _heads(whole)[-1]]
+    (tmp_path / "data").write_bytes(gzip.compress(content) if kind == "tar.gz" else content)
+    with pytest.raises(UserError, match=r"data is neither a folder nor a whole zip or tar: fetch or copy it again"):
+        open_container(tmp_path / "data")
+
+
+def test_a_tar_with_a_damaged_head(tmp_path):
+    content = bytearray(pack_tar(tmp_path / "data", FILES).read_bytes())
+    content[_heads(content)[-1]] ^= 255  # the first letter of a name, so that the checksum is wrong
+    (tmp_path / "data").write_bytes(content)
+    with pytest.raises(UserError, match=r"data is neither a folder nor a whole zip or tar: fetch or copy it again"):
+        open_container(tmp_path / "data")
+
+
+def test_a_tar_of_the_program_tar(tmp_path):
+    if shutil.which("tar") is None:
+        pytest.skip("there is no program tar here")
+    put(tmp_path / "folder", FILES)
+    for blocks in (1, 20):  # to a record: the zeros at the end fill it
+        subprocess.run(["tar", "-cf", "data", "-b", str(blocks), "-C", "folder", "."], cwd=tmp_path, check=True)
+        with open_container(tmp_path / "data") as files:
+            assert files.names == sorted(FILES)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x1f\x8b", b"PK", b"Rar!\x1a\x07\x00" * 1000])
