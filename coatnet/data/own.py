@@ -4,7 +4,7 @@ import hashlib
 import io
 import posixpath
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -37,8 +37,9 @@ def write_own(source: str | Path, target: str | Path, *, size: int, holdout: flo
     """Decodes each image of `source` and stores it with `size` pixels a side, in the canonical form.
 
     Images are fitted (see `pictures.fit`) and stored as PNG, which keeps every pixel; a JPEG that has this size already
-    is copied as it is. The same files give the same pixels in whichever container they come. Uses as many threads as
-    torch; memory holds a few images at a time.
+    is copied as it is. The same files give the same pixels in whichever container they come. Where each class has a
+    folder, copies of a file in one class and on one side are left out: one could be held out and another trained on.
+    Uses as many threads as torch; memory holds a few images at a time.
 
     Args:
         source: a folder, zip or tar, in a layout that `read_layout` knows.
@@ -66,24 +67,41 @@ def _images(files: Container, layout: Layout, size: int, tested: dict[str, str])
     """
     entries = _entries(layout)
     problems: list[str] = []
-    contents: Iterable[tuple[_Entry, bytes]] = ((entry, files.read(entry.file)) for entry in entries)
+    copies: list[tuple[_Entry, _Entry]] = []
+    contents: Iterable[tuple[_Entry, bytes]] = (
+        (entry, files.read(entry.file)) for entry in tqdm(entries, "images", unit=" images", disable=None)
+    )
     if layout.by_folder:  # Tiny ImageNet itself has a few such files: there they are only reported
-        contents = _distinct(contents, problems)
-    made = _in_threads(((content, entry.file) for entry, content in contents), size)
-    for entry, future in zip(entries, tqdm(made, "images", len(entries), unit=" images", disable=None), strict=True):
+        contents = _distinct(contents, problems, copies)
+    broken: set[_Entry] = set()
+    trained: Counter[int] = Counter()
+    for entry, future in _in_threads(contents, size):
+        if not entry.is_test:
+            trained[entry.label] += 1
         try:
             content, is_copy = future.result()
         except UserError as error:
             problems.append(f"{error}: mend or remove it")
+            broken.add(entry)
             continue
         stem, end = posixpath.splitext(entry.stored)
         name = stem + (".png" if not is_copy else end if end.lower() in (".jpg", ".jpeg") else ".JPEG")
         if entry.is_test:
             tested[name] = layout.classes[entry.label][0]
         yield name, content
+    problems += [f"{copy.file} is a copy of {entry.file}: remove it" for entry, copy in copies if entry in broken]
+    problems += [
+        f"class {layout.classes[label][0]} has nothing but copies of one training image: add others or remove it"
+        for label in sorted({copy.label for _, copy in copies if not copy.is_test})
+        if trained[label] == 1
+    ]
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise UserError(f"{files.path}: {'; '.join(problems[:_NAMED])}{more}")
+    if copies:
+        _, copy = copies[0]
+        kind = "copy of a file" if len(copies) == 1 else "copies of files"
+        tqdm.write(f"{files.path}: left out {len(copies):,} {kind} in the same class, such as {copy.file}")
 
 
 def _entries(layout: Layout) -> list[_Entry]:
@@ -102,24 +120,33 @@ def _entries(layout: Layout) -> list[_Entry]:
     return sorted(entries.values())
 
 
-def _distinct(contents: Iterable[tuple[_Entry, bytes]], problems: list[str]) -> Iterator[tuple[_Entry, bytes]]:
-    """Passes all on; enters in `problems` what is the same file in two classes, or in training and test."""
+def _distinct(
+    contents: Iterable[tuple[_Entry, bytes]], problems: list[str], copies: list[tuple[_Entry, _Entry]]
+) -> Iterator[tuple[_Entry, bytes]]:
+    """Passes the first of the same files on, and enters the others: in `copies`, with the first, where they are in the
+    same class and on the same side, else in `problems`.
+    """
     first: dict[bytes, _Entry] = {}
     for entry, content in contents:
         same = first.setdefault(hashlib.sha256(content).digest(), entry)
-        if (same.label, same.is_test) != (entry.label, entry.is_test):
+        if same is entry:
+            yield entry, content
+        elif (same.label, same.is_test) == (entry.label, entry.is_test):
+            copies.append((same, entry))
+        else:
             where = "of two classes" if same.label != entry.label else "in training and test"
             problems.append(f"{same.file} and {entry.file} are one file {where}: remove one")
-        yield entry, content
 
 
-def _in_threads(images: Iterable[tuple[bytes, str]], size: int) -> Iterator[Future[tuple[bytes, bool]]]:
+def _in_threads(
+    images: Iterable[tuple[_Entry, bytes]], size: int
+) -> Iterator[tuple[_Entry, Future[tuple[bytes, bool]]]]:
     """What `_stored` makes of each image, in order; it takes few images in advance."""
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[tuple[bytes, bool]]] = deque()
-        for content, name in images:
-            waiting.append(pool.submit(_stored, content, name, size))
+        waiting: deque[tuple[_Entry, Future[tuple[bytes, bool]]]] = deque()
+        for entry, content in images:
+            waiting.append((entry, pool.submit(_stored, content, entry.file, size)))
             if len(waiting) > 4 * threads:
                 yield waiting.popleft()
         yield from waiting

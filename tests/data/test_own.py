@@ -224,6 +224,44 @@ def test_the_same_file_twice_in_one_class_is_no_fault(tmp_path):
     own(put(tmp_path / "data", copied("train/dog/0.png", "train/dog/copy.png")(by_folder())), tmp_path / "a.zip")
 
 
+def test_of_copies_in_one_class_the_first_is_stored(tmp_path, capsys):
+    """Else `data.holdout` could hold one of them out and train on another."""
+    files = by_folder()
+    for source, target in (("train/dog/0.png", "train/dog/a/0.png"), ("val/dog/1.png", "val/dog/copy.png")):
+        files[target] = files[source]
+    files["train/dog/copy.png"] = files["train/dog/0.png"]
+    own(put(tmp_path / "data", files), tmp_path / "a.zip")
+    with Archive(tmp_path / "a.zip") as archive:
+        assert (len(archive.train), len(archive.test)) == (6, 4)
+        contents = [archive.read(name) for name, _ in archive.train + archive.test]
+        assert len(set(contents)) == 10
+    assert "data: left out 3 copies of files in the same class, such as train/dog/a/0.png" in capsys.readouterr().out
+
+
+def test_copies_change_nothing_else(tmp_path):
+    """What comes after a copy keeps its name."""
+    files = by_folder() | {"train/dog/9.png": saved(picture(9))}
+    content = stored(own(put(tmp_path / "one", files), tmp_path / "a.zip"))
+    files["train/dog/2.png"] = files["train/dog/1.png"]
+    del content["train/dog/images/000005-2.png"]
+    assert stored(own(put(tmp_path / "two", files), tmp_path / "a.zip")) == content
+
+
+def test_a_class_of_copies_alone(tmp_path):
+    files = by_folder()
+    for name in ("1", "2"):
+        files[f"train/dog/{name}.png"] = files["train/dog/0.png"]
+    with pytest.raises(UserError, match=r"class dog has nothing but copies of one training image: add others or"):
+        own(put(tmp_path / "data", files), tmp_path / "a.zip")
+
+
+def test_copies_of_a_broken_file_are_named_with_it(tmp_path):
+    """Whoever removed the first alone would be told the next."""
+    source = put(tmp_path / "data", by_folder() | {f"train/dog/{name}.png": b"" for name in "89"})
+    with pytest.raises(UserError, match=r"8\.png is empty: .*; train/dog/9\.png is a copy of train/dog/8\.png: remove"):
+        own(source, tmp_path / "a.zip")
+
+
 def test_a_full_disk(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
