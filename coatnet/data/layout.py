@@ -10,8 +10,8 @@ Tiny ImageNet's, under any one folder or none:
 
 A folder for each class, under any one folder or none, with images of any format at any depth:
 
-    train/CLASS/*
-    val/CLASS/*                     or test/CLASS/* where there is no val; or neither
+    train/CLASS/*                   or training; so in capitals
+    val/CLASS/*                     or valid, validation; or test, testing where there is none of these; or neither
     words.txt                       may name the classes, as above
 
 or CLASS/* alone, all of it for training. The classes are numbered in the order of their folders' names.
@@ -35,6 +35,8 @@ WNIDS, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val/val_annotations.txt"
 _TRAIN = re.compile(r"train/([^/]+)/images/[^/]+\.(jpe?g|png)", re.IGNORECASE)
 _TEST = re.compile(r"val/images/[^/]+\.(jpe?g|png)", re.IGNORECASE)
 _SPLIT = re.compile(r"(.*?/)??train/[^/]+/.", re.DOTALL)  # the folder above train/CLASS/*
+# What splits are called, in capitals or not (so in Hugging Face's imagefolder); of test sets the first is used.
+_TRAINING, _TESTING = ("train", "training"), ("val", "valid", "validation", "test", "testing")
 KNOWN = (
     "train/CLASS/* with val/CLASS/* or test/CLASS/*, CLASS/* alone, or train/ID/images/* and val/images/* with "
     f"{WNIDS}, {WORDS} and {ANNOTATIONS}"
@@ -160,12 +162,58 @@ def _enter_splits(files: Container) -> tuple[str, str]:
                 "in one place"
             )
         files.enter(root)
-        return "train/", next((f"{split}/" for split in ("val", "test") if _folders(images, f"{root}{split}/")), "")
+        return "train/", _test_folder(_inside([name.removeprefix(root) for name in images if name.startswith(root)]))
     common = posixpath.commonpath([posixpath.dirname(name) for name in images])
-    files.enter(f"{common}/" if common else "")
-    if split := next((split for split in ("val", "test") if split in _folders(files.names, "")), None):
-        raise UserError(f"{files.path}: {split}/ is there, but no train/CLASS/*; the layouts known are {KNOWN}")
+    root = f"{common}/" if common else ""
+    files.enter(root)
+    images = [name.removeprefix(root) for name in images]
+    inside = _inside(images)
+    # The other spellings count only here, and without images of their own: "Training" may be a class, or a part of one.
+    called = [folder for folder in inside if folder.casefold() in _TRAINING]
+    train = sorted(folder for folder in called if "" not in inside[folder])
+    if len(train) > 1:
+        raise UserError(f"{files.path}: {' and '.join(train)} could both be meant: keep one of them")
+    if train:
+        return f"{train[0]}/", _test_folder(inside)
+    for folder in sorted(_folders(files.names, ""), key=_rank):
+        is_split = folder in ("val", "test") or called or "" not in inside.get(folder, {""})
+        if folder.casefold() in _TESTING and is_split:
+            raise UserError(f"{files.path}: {folder}/ is there, but no train/CLASS/*; the layouts known are {KNOWN}")
+    _check_no_splits(files, inside, images)
     return "", ""
+
+
+def _inside(images: list[str]) -> dict[str, set[str]]:
+    """For each folder the folders in it that hold images, and "" where images lie directly in it."""
+    inside: dict[str, set[str]] = {}
+    for folder, *deeper, _ in (name.split("/", 2) for name in images if "/" in name):
+        inside.setdefault(folder, set()).add(deeper[0] if deeper else "")
+    return inside
+
+
+def _test_folder(inside: dict[str, set[str]]) -> str:
+    """The folder of test images, of those that `_inside` found beside the training images; "" for none."""
+    found = [folder for folder, within in inside.items() if folder.casefold() in _TESTING and within != {""}]
+    return f"{min(found, key=_rank)}/" if found else ""
+
+
+def _rank(folder: str) -> tuple[int, bool, str]:
+    """Orders folders by `_TESTING`, lower case first."""
+    name = folder.casefold()
+    return _TESTING.index(name) if name in _TESTING else len(_TESTING), folder != name, folder
+
+
+def _check_no_splits(files: Container, inside: dict[str, set[str]], images: list[str]) -> None:
+    """Refuses folders as those of classes where all hold the same two or more folders and no image beside them."""
+    within = next(iter(inside.values()), set())
+    if len(inside) > 1 and len(within) > 1 and "" not in within and all(other == within for other in inside.values()):
+        count = Counter(name.partition("/")[0] for name in images)
+        names = sorted(inside, key=lambda folder: (-count[folder], folder))
+        listed = " and ".join(names) if len(names) == 2 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
+        raise UserError(
+            f"{files.path}: {listed} look like splits: call them train and val, or, where they are classes, put the "
+            "images directly in them"
+        )
 
 
 def _by_class(files: Container, folder: str, left_out: Counter[str]) -> dict[str, list[str]]:

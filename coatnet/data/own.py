@@ -56,6 +56,8 @@ def write_own(source: str | Path, target: str | Path, *, size: int, holdout: flo
         if layout.left_out:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(layout.left_out.items()))
             tqdm.write(f"{files.path}: left out what is no image: {kinds}")
+        train, test = len(layout.train), len(layout.test)
+        tqdm.write(f"{files.path}: {len(layout.classes):,} classes, {train:,} training and {test:,} test images")
         tested: dict[str, str] = {}
         write_zip(temporary, with_lists(_images(files, layout, size, tested), layout.classes, tested))
 

@@ -38,6 +38,29 @@ def test_val_goes_before_test(tmp_path):
     assert {name.partition("/")[0] for name, _ in layout.test} == {"val"}
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Train", "Test"), ("TRAIN", "VAL"), ("training", "validation"), ("train", "valid"), ("Training", "testing")],
+)
+@pytest.mark.parametrize("root", ["", "a/set/"])
+def test_splits_as_others_spell_them(tmp_path, train, test, root):
+    files = renamed(by_folder(split="held"), train=train, held=test)
+    layout = found(tmp_path, {root + name: content for name, content in files.items()})
+    assert [wnid for wnid, _ in layout.classes] == ["big cat", "dog"]
+    for folder, items, count in ((train, layout.train, 6), (test, layout.test, 4)):
+        assert len(items) == count and all(name.startswith(f"{folder}/") for name, _ in items)
+
+
+def test_any_val_goes_before_any_test(tmp_path):
+    files = by_folder(split="Test") | by_folder(split="Validation")
+    assert {name.partition("/")[0] for name, _ in found(tmp_path, files).test} == {"Validation"}
+
+
+def test_the_spelling_of_a_class_or_of_a_part_of_one_is_no_split(tmp_path):
+    files = {f"{name}/{i}.png": b"" for name in ("valid", "invalid", "dog/training/sit", "dog/Train/run") for i in "01"}
+    assert [wnid for wnid, _ in found(tmp_path, files, holdout=0.1).classes] == ["dog", "invalid", "valid"]
+
+
 def test_what_lies_deeper_is_left_alone(tmp_path):
     old = {f"old/{name}": content for name, content in by_folder(train=9).items()}
     layout = found(tmp_path, {f"set/{name}": content for name, content in (by_folder() | old).items()})
@@ -56,8 +79,9 @@ def test_class_folders_alone(tmp_path):
 
 
 def test_a_class_may_be_named_train(tmp_path):
-    files = {f"{name}/{i}.png": b"" for name in ("car", "train") for i in range(2)}
-    assert [wnid for wnid, _ in found(tmp_path, files, holdout=0.1).classes] == ["car", "train"]
+    for name in ("train", "Training"):
+        files = {f"{folder}/{i}.png": b"" for folder in ("car", name) for i in range(2)}
+        assert {wnid for wnid, _ in found(tmp_path / name, files, holdout=0.1).classes} == {"car", name}
 
 
 def test_images_lie_at_any_depth_in_any_format(tmp_path):
@@ -116,7 +140,21 @@ KNOWN = "the layouts known are train/CLASS/* with val/CLASS/* or test/CLASS/*, C
         ({"1.png": b"", "2.png": b""}, "1.png lies in no class folder"),
         (by_folder() | {"train/0.png": b""}, f"train/0.png lies in no class folder; {KNOWN}"),
         (by_folder() | {"val/0.png": b""}, "val/0.png lies in no class folder"),
-        (renamed(by_folder(), train="training"), "val/ is there, but no train/CLASS/*"),
+        (renamed(by_folder(), train="learn"), "val/ is there, but no train/CLASS/*"),
+        (renamed(by_folder(split="Test"), train="learn"), "Test/ is there, but no train/CLASS/*"),
+        ({f"{name}/{i}.png": b"" for name in ("Train", "Test") for i in range(2)}, "Test/ is there, but no train/CL"),
+        (
+            renamed(by_folder(), train="Train") | renamed(by_folder(), train="training"),
+            "Train and training could both be meant",
+        ),
+        (
+            renamed(by_folder(split="test_set"), train="training_set"),
+            "training_set and test_set look like splits: call them train and val, or, where they are classes, put the",
+        ),
+        (
+            {f"{fold}/{name}/{i}.png": b"" for fold in "abc" for name in ("car", "dog") for i in range(2)},
+            "a, b and 1 more look like splits",
+        ),
         (
             renamed(by_folder(), **{"train/dog": "train", "train/big cat": "train"}),
             "val/ is there, but no train/CLASS/*",

@@ -174,6 +174,11 @@ def test_what_is_left_out_is_said(tmp_path, capsys):
     assert "left out what is no image: 1 .json, 1 .txt" in capsys.readouterr().out
 
 
+def test_what_was_found_is_said(tmp_path, capsys):
+    own(put(tmp_path / "data", by_folder()), tmp_path / "a.zip")
+    assert f"{tmp_path / 'data'}: 2 classes, 6 training and 4 test images\n" in capsys.readouterr().out
+
+
 def copied(source, target):
     def change(files):
         return files | {target: files[source]}
