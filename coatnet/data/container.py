@@ -14,6 +14,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,12 +40,14 @@ class Container(ABC):
     Attributes:
         path: of the folder or the archive.
         names: of its files, sorted, with "/" between folders; hidden files and what systems leave behind left out.
+        folders: the same of its folders, also of empty ones, where the archive has these.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self._opened = ExitStack()
         self._members: dict[str, Any] = {}
+        self.folders: set[str] = set()
         try:
             for name, member in self._open():
                 self._add(name, member)
@@ -65,6 +68,7 @@ class Container(ABC):
     def enter(self, root: str) -> None:
         """Keeps what lies under `root` ("" or "FOLDER/.../"), named from there."""
         self._members = {n.removeprefix(root): member for n, member in self._members.items() if n.startswith(root)}
+        self.folders = {name.removeprefix(root) for name in self.folders if name.startswith(root)}
         self.names = sorted(self._members)
 
     def read(self, name: str) -> bytes:
@@ -80,19 +84,26 @@ class Container(ABC):
             raise UserError(f"{self.path}: {name} cannot be read ({reason}): fetch or copy it again") from None
 
     def _add(self, name: str, member: Any) -> None:
+        is_folder = name.endswith(("/", "\\"))
         if _OUTSIDE.match(name):
+            if is_folder:  # such as "/", which some programs write: nothing lies there
+                return
             raise UserError(f"{self.path}: {name!r} would lie outside of it: do not use these data")
         try:
             name.encode()
         except UnicodeEncodeError:
             raise UserError(f"{self.path}: the name {name!r} is not in UTF-8: rename that file") from None
-        name = posixpath.normpath(name.replace("\\", "/"))
-        if not any(part.startswith(".") or part in _CLUTTER for part in name.split("/")):
-            self._members[name] = member
+        parts = posixpath.normpath(name.replace("\\", "/")).split("/")
+        shown = list(takewhile(lambda part: not part.startswith(".") and part not in _CLUTTER, parts))
+        if shown == parts and not is_folder:
+            self._members["/".join(parts)] = member
+        # A folder is there even where all that it holds is hidden.
+        folders = shown if is_folder else shown[: len(parts) - 1]
+        self.folders.update("/".join(folders[: i + 1]) for i in range(len(folders)))
 
     @abstractmethod
     def _open(self) -> Iterable[tuple[str, Any]]:
-        """The name of each file, and what `_read` knows it by."""
+        """The name of each file, and what `_read` knows it by; the name of a folder ends in "/"."""
 
     @abstractmethod
     def _read(self, member: Any) -> bytes: ...
@@ -113,13 +124,14 @@ class _Folder(Container):
 
 
 def _walk(folder: str, prefix: str, above: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Names, from the first folder on, and paths of all files. Links are followed."""
+    """Names, from the first folder on, and paths of all files and folders. Links are followed."""
     real = os.path.realpath(folder)
     if real in above:
         raise UserError(f"{folder} is a link to a folder that it lies in: remove it")
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir():
+                yield f"{prefix}{entry.name}/", entry.path
                 yield from _walk(entry.path, f"{prefix}{entry.name}/", (*above, real))
             else:
                 yield prefix + entry.name, entry.path
@@ -141,7 +153,7 @@ class _Zip(Container):
             self._zip = self._opened.enter_context(zipfile.ZipFile(self.path))
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
             raise UserError(f"{self.path} is not a whole zip file, perhaps cut off: fetch or copy it again") from None
-        return [(_name(info), info) for info in self._zip.infolist() if not info.filename.endswith(("/", "\\"))]
+        return [(_name(info), info) for info in self._zip.infolist()]
 
     def _read(self, member: zipfile.ZipInfo) -> bytes:
         return self._zip.read(member)
@@ -169,7 +181,7 @@ class _Tar(Container):
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 # Python takes a damaged header, or none, for the end; that is a block of zeros.
                 raise tarfile.ReadError("no end")
-            return [(member.name, member) for member in members if not member.isdir()]
+            return [(f"{member.name}/" if member.isdir() else member.name, member) for member in members]
         except tarfile.TarError:
             raise UserError(f"{self.path} is neither a folder nor a whole zip or tar: fetch or copy it again") from None
 

@@ -218,12 +218,11 @@ def _check_no_splits(files: Container, inside: dict[str, set[str]], images: list
 
 def _by_class(files: Container, folder: str, left_out: Counter[str]) -> dict[str, list[str]]:
     """The images in each of the folders in `folder`; counts the files that are none."""
-    found: dict[str, list[str]] = {}
+    inside = (name.removeprefix(folder) for name in files.folders if name.startswith(folder))
+    found: dict[str, list[str]] = {name: [] for name in inside if "/" not in name}
     for name in files.names:
         if name.startswith(folder):
             of_class, slash, _ = name.removeprefix(folder).partition("/")
-            if slash:
-                found.setdefault(of_class, [])
             if slash and _is_image(name):
                 found[of_class].append(name)
             elif slash:

@@ -40,6 +40,28 @@ def test_every_kind_has_the_same_files(tmp_path, kind):
     assert os.listdir(tmp_path) == ["data"]
 
 
+def _with_empty_folders(path: Path, kind: str) -> Path:
+    folder = put(path, {"a/b/1.png": b"", "c/.DS_Store": b"", "d/@eaDir/1.png": b"", "__MACOSX/a/1.png": b""})
+    for name in ("e/f", ".g/h"):
+        (folder / name).mkdir(parents=True)
+    if kind == "folder":
+        return folder
+    return Path(shutil.make_archive(str(path) + "-packed", kind, folder))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_folders_are_there_with_nothing_or_only_hidden_files_in_them(tmp_path, kind):
+    with open_container(_with_empty_folders(tmp_path / "data", kind)) as files:
+        assert files.folders == {"a", "a/b", "c", "d", "e", "e/f"} and files.names == ["a/b/1.png"]
+        files.enter("a/")
+        assert files.folders == {"b"}
+
+
+def test_an_entry_for_the_root_of_all_is_no_file_outside(tmp_path):
+    with open_container(pack(tmp_path / "a.zip", {"/": b"", "a/1.png": b"one"}, root="")) as files:
+        assert files.names == ["a/1.png"] and files.folders == {"a"}
+
+
 def test_the_users_own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -126,6 +126,33 @@ def test_tiny_imagenets_layout_without_test_images(tmp_path):
     assert (len(layout.train), layout.test) == (6, [])
 
 
+@pytest.mark.parametrize("where", ["train/wolf", "train/wolf/.thumbs", "train/wolf/images"])
+def test_an_empty_class_folder_is_refused(tmp_path, where):
+    (tmp_path / where).mkdir(parents=True)
+    with pytest.raises(UserError, match="class folder wolf holds no image that is known: add some or remove it"):
+        found(tmp_path, by_folder())
+
+
+@pytest.mark.parametrize("hidden", ["", ".DS_Store"])
+def test_an_empty_class_folder_in_a_zip_is_refused(tmp_path, hidden):
+    files = {name.removeprefix("train/"): content for name, content in by_folder(test=0).items()}
+    source = pack(tmp_path / "a.zip", files | {f"wolf/{hidden}": b""}, root="set/")
+    with open_container(source) as opened, pytest.raises(UserError, match="class folder wolf holds no image"):
+        read_layout(opened, holdout=0.1)
+
+
+def test_a_class_folder_that_is_empty_on_one_side_is_refused(tmp_path):
+    (tmp_path / "val/wolf").mkdir(parents=True)
+    with pytest.raises(UserError, match="class wolf is in train/ but has no images in val/"):
+        found(tmp_path, by_folder() | {f"train/wolf/{i}.png": b"" for i in range(2)})
+
+
+def test_hidden_folders_and_empty_ones_elsewhere_are_no_classes(tmp_path):
+    for name in ("train/.cache", "train/__MACOSX", "train/dog/more", "notes", "test/wolf"):
+        (tmp_path / name).mkdir(parents=True)
+    assert len(found(tmp_path, by_folder()).classes) == 2
+
+
 KNOWN = "the layouts known are train/CLASS/* with val/CLASS/* or test/CLASS/*, CLASS/* alone, or train/ID/images/*"
 
 
