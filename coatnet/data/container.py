@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from ..errors import UserError
 
-_OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)  # absolute, or with a ".." in it
+_OUTSIDE = re.compile(r"[/\\]|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)  # absolute, or with a ".." in it
+_DRIVE = re.compile("[A-Za-z]:")  # of Windows, before a path
 # What systems leave behind; so do names that begin with a dot.
 _CLUTTER = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 Unpack = Callable[[Path], io.BufferedIOBase]
@@ -42,6 +43,8 @@ class Container(ABC):
         names: of its files, sorted, with "/" between folders; hidden files and what systems leave behind left out.
         folders: the same of its folders, also of empty ones, where the archive has these.
     """
+
+    _is_packed = True  # else its names are those of the system, where "A: cats" may be one
 
     def __init__(self, path: Path):
         self.path = path
@@ -85,7 +88,7 @@ class Container(ABC):
 
     def _add(self, name: str, member: Any) -> None:
         is_folder = name.endswith(("/", "\\"))
-        if _OUTSIDE.match(name):
+        if _OUTSIDE.match(name) or (self._is_packed and _DRIVE.match(name)):
             if is_folder:  # such as "/", which some programs write: nothing lies there
                 return
             raise UserError(f"{self.path}: {name!r} would lie outside of it: do not use these data")
@@ -110,6 +113,8 @@ class Container(ABC):
 
 
 class _Folder(Container):
+    _is_packed = False
+
     def _open(self) -> Iterable[tuple[str, str]]:
         try:
             yield from _walk(str(self.path), "", ())
@@ -217,14 +222,17 @@ def open_container(path: str | Path, scratch: Path | None = None) -> Container:
     Raises:
         UserError: it is nothing of these, cut off or damaged, or a file in it would lie outside of it.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        return _Folder(path)
     try:
-        with open(path, "rb") as opened:
-            start = opened.read(max(map(len, _UNPACK)))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        path = Path(path).expanduser()
+        if path.is_dir():
+            start = None
+        else:
+            with open(path, "rb") as opened:
+                start = opened.read(max(map(len, _UNPACK)))
+    except (OSError, RuntimeError, ValueError) as error:  # also an unknown "~user", or a path with a NUL
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if start is None:
+        return _Folder(path)
     if start.startswith(b"PK"):
         return _Zip(path)
     return _Tar(path, next((unpack for magic, unpack in _UNPACK.items() if start.startswith(magic)), None), scratch)

@@ -77,6 +77,39 @@ def test_backslashes_of_windows_part_folders(tmp_path):
         assert files.read("train/cat/1.png") == b"one"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_folder_may_be_called_as_a_drive(tmp_path):
+    with open_container(put(tmp_path / "data", {"A: cats/1.png": b"one"})) as files:
+        assert files.names == ["A: cats/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("nothing.zip", "No such file or directory"),
+        ("~nobodyhere/pics", "Could not determine home directory"),
+        ("a\0b", "embedded null byte"),
+        pytest.param(
+            "x" * 300,
+            "File name too long",
+            marks=pytest.mark.skipif(os.name == "nt", reason="Windows gives other reasons for a long name"),
+        ),
+    ],
+)
+def test_a_path_that_cannot_be_read_is_one_sentence(path, reason):
+    with pytest.raises(UserError, match=rf"{path} cannot be read: {reason}"):
+        open_container(path)
+
+
+def test_a_folder_that_may_not_be_entered_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(_):  # no permission stops root
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(UserError, match="data cannot be read: Permission denied"):
+        open_container(tmp_path / "data")
+
+
 @pytest.mark.parametrize("name", ["../evil", "train/../../evil", "/etc/evil", "C:/evil"])
 def test_a_file_outside_of_a_tar_is_refused(tmp_path, name):
     with pytest.raises(UserError, match="would lie outside of it"):
