@@ -18,6 +18,7 @@ from .errors import UserError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Width = Annotated[int, Field(ge=1, le=2**16)]  # channels; more would fill any memory before it is refused
 Pixels = Annotated[int, Field(ge=8, le=1024)]
 Item = TypeVar("Item")
 # YAML's lists, as tuples: frozen like all else.
@@ -52,7 +53,7 @@ class SyntheticParams(Section):
 
 class DataParams(Section):
     source: Literal["tiny-imagenet", "synthetic"]
-    archive: str | None
+    archive: Annotated[str, Field(min_length=1)] | None
     urls: Annotated[Listed[str], Field(min_length=1)]
     sha256: Annotated[str, _matching("[0-9a-f]{64}", "64 hexadecimal digits, in lower case")]
     size: Pixels
@@ -69,13 +70,13 @@ class DataParams(Section):
 class TableParams(Section):
     """Knobs of `variant: table` alone."""
 
-    heads: Positive
+    heads: Width
 
 
 class PaperParams(Section):
     """Knobs of `variant: paper` alone."""
 
-    head_dim: Positive
+    head_dim: Width
     drop_path: Annotated[float, Field(ge=0, lt=1)]
     stride_on: Literal["expand", "depthwise"]
     pool: Literal["max", "avg"]
@@ -93,13 +94,13 @@ class ModelParams(Section):
     variant: Literal["table", "paper"]
     image_size: Pixels
     layout: Annotated[str, _matching("[CT]+", "a letter a stage, C for convolution or T for attention, such as CCTT")]
-    blocks: Listed[Positive]
-    dims: Listed[Positive]
-    stem_width: Positive
+    blocks: Listed[Annotated[int, Field(ge=1, le=1024)]]
+    dims: Listed[Width]
+    stem_width: Width
     stem_stride: Literal[1, 2]
     strides: Literal[1, 2] | Listed[Literal[1, 2]]
     kernel: Literal[3, 5, 7]
-    expansion: Positive
+    expansion: Annotated[int, Field(ge=1, le=1024)]
     se_ratio: Fraction
     table: TableParams
     paper: PaperParams
@@ -240,6 +241,11 @@ class TrainParams(Section):
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"train.batch_size={self.batch_size} cannot be cut into train.accumulation={self.accumulation} parts"
+            )
+        if self.processes != "auto" and self.batch_size % (parts := self.processes * self.accumulation):
+            raise ValueError(  # training says the same of as many processes as there are: auto, or torchrun's
+                f"train.batch_size={self.batch_size} cannot be cut into train.accumulation={self.accumulation} parts "
+                f"in each of {self.processes} processes: make it a multiple of {parts}"
             )
         if self.image_size:
             starts = [epoch for epoch, _ in self.image_size]
