@@ -65,6 +65,10 @@ def _fetch_from(url: str, path: Path) -> str | None:
             refused = not isinstance(error, _PASSING) and getattr(error.response, "status_code", 0) < 500
             if refused or tries == TRIES:
                 return _reason(error)
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None):  # the system's, such as a full disk
+                raise
+            return str(error)  # of requests: certificates that are not there; of urllib3: no address
         time.sleep(BACKOFF * 2 ** (tries - 1))
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 
 import pytest
 
@@ -101,6 +102,19 @@ def test_no_network_says_what_was_tried_and_what_else_to_do(path):
     message = str(raised.value)
     assert f"{NOWHERE}: no connection; {gone.url}: 404 Not Found; file.zip: Invalid URL" in message
     assert message.endswith("try again later, or use a copy")
+
+
+@pytest.mark.parametrize("url", ["http://a..b/", "http://" + "a" * 70 + ".x/", "http://[::1/x", "http://a:port/"])
+def test_what_is_no_address_is_said(path, url):
+    with pytest.raises(UserError, match=rf"failed \({re.escape(url)}: Failed to parse: .*\): try again") as raised:
+        fetch([url], SHA256, path)
+    assert "\n" not in str(raised.value)
+
+
+def test_certificates_that_are_not_there_are_named(path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(UserError, match=r"https://127\.0\.0\.1:9/: .*/nowhere/ca\.pem\): try again"):
+        fetch(["https://127.0.0.1:9/"], SHA256, path)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
