@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     import pandas as pd  # half a second to import, and most writers have no table
 
 
-# What the system says where a path cannot be: no permission, read-only, a file in a folder's place, too long a name.
+# What the system says where a path cannot be: no permission, read-only, a file in a folder's place, too long a name;
+# and of a file larger than a file system or a limit allows, or a disk that fails.
 _REFUSED = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.EFBIG, errno.EIO),
 }
 
 

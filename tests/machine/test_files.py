@@ -1,3 +1,5 @@
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +35,18 @@ def test_a_path_that_cannot_be_is_one_sentence(tmp_path, place):
         temporary.write_text("whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "former"
+
+
+@pytest.mark.parametrize("number", [errno.EFBIG, errno.EIO])
+def test_a_disk_that_cannot_take_the_file_is_one_sentence(tmp_path, number):
+    reason = os.strerror(number)
+    with (
+        pytest.raises(UserError, match=f"file cannot be written: {reason}$"),
+        atomic_write(tmp_path / "file") as temporary,
+    ):
+        temporary.write_text("half")
+        raise OSError(number, reason)
+    assert not list(tmp_path.iterdir())
 
 
 def test_folders_are_made(tmp_path):
