@@ -37,9 +37,11 @@ def _write_official(source: str | Path, size: int, sha256: str | None) -> None:
         write_canonical(source, ARCHIVE, sha256)
     else:
         native = ARCHIVE.with_name("native.zip")
-        write_canonical(source, native, sha256)
-        write_own(native, ARCHIVE, size=size)
-        native.unlink()
+        try:
+            write_canonical(source, native, sha256)
+            write_own(native, ARCHIVE, size=size)
+        finally:
+            native.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

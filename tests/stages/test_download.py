@@ -136,6 +136,17 @@ def test_a_copy_with_other_content_is_refused_at_any_size(tiny, workspace, tmp_p
     assert files(workspace) == []
 
 
+def test_a_failure_at_another_size_leaves_nothing(tiny, workspace, source, expected, monkeypatch):
+    def fail(*_, **__):
+        raise UserError("no space")
+
+    monkeypatch.setattr(download, "write_own", fail)
+    monkeypatch.setenv("TINY_IMAGENET_ZIP", str(source))
+    with pytest.raises(UserError, match="no space"):
+        download.main(tiny(data__source="tiny-imagenet", data__size=32))
+    assert files(workspace) == []
+
+
 def test_an_error_is_one_sentence_and_exit_status_1(workspace):
     params = PARAMS.read_text().replace("archive: null", "archive: nowhere.zip")
     (workspace / "params.yaml").write_text(params)
