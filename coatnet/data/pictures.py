@@ -12,6 +12,7 @@ from PIL.Image import Transpose
 from ..errors import UserError
 
 _ORIENTATION = 0x0112  # EXIF's tag
+_BITS = 0x0102  # TIFF's tag for the bits of a value
 _UPRIGHT = {  # what puts each orientation right; 1 is upright
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -73,9 +74,10 @@ def fit(image: Image.Image, size: int) -> Image.Image:
 def as_rgb(image: Image.Image) -> Image.Image:
     """Upright and in RGB, as `open_picture` says but for the decoding of JPEGs."""
     image.load()  # the first frame; what is broken shows here
+    has_white = _has_white(image)
     image = _turn(image, _orientation(image))
     if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
+        image = _eight_bits(image, has_white)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -123,10 +125,22 @@ def decode_jpeg(content: bytes) -> Image.Image | None:
     return Image.fromarray(image_chw.permute(1, 2, 0).contiguous().numpy())
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _has_white(image: Image.Image) -> bool:
+    """Whether 2^16 is white, of an image of integers or floats as it was opened.
+
+    Pillow has some formats' 16 bits in its type of 32. Of an image that no file was opened for, the values tell.
+    """
+    if image.mode != "I":
+        return image.mode != "F"
+    if image.format == "TIFF":
+        return image.getexif().get(_BITS, (32,)) in (16, (16,))
+    return image.format in ("PNG", "PPM", None)
+
+
+def _eight_bits(image: Image.Image, has_white: bool) -> Image.Image:
     """An image of integers of 16 or 32 bits, or of floats, in greys of 8 bits."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0, neginf=0)
     low, high = values.min(), values.max()
-    if image.mode == "F" or low < 0 or high >= 2**16:  # Pillow has some formats' 16 bits in its type of 32
+    if not has_white or low < 0 or high >= 2**16:
         values = (values - low) * ((2**16 - 1) / (high - low or 1))
     return Image.fromarray((values / 2**8).astype(np.uint8))

@@ -61,6 +61,15 @@ def turned(orientation: int) -> bytes:
     return saved(image, "JPEG", quality=95, exif=exif)
 
 
+def _thirty_two_bits() -> Image.Image:
+    return Image.fromarray(np.asarray(picture().convert("L")).astype(np.int32))
+
+
+def _signed_tiff() -> bytes:
+    """Signed integers of 16 bits, which Pillow has in its type of 32."""
+    return saved(Image.fromarray(np.asarray(GREY).astype(np.uint16) * 128), "TIFF", tiffinfo={339: 2})
+
+
 def stretched() -> Image.Image:
     """The greys of the picture from black to white."""
     grey = np.asarray(picture().convert("L")).astype(float)
@@ -94,6 +103,12 @@ ODD = {  # content, and what it must look like
     "tiff-16-bit": lambda: (saved(sixteen_bits(), "TIFF"), GREY),
     "tiff-float": lambda: (saved(FLOATS, "TIFF"), stretched()),
     "tiff-32-bit": lambda: (saved(Image.fromarray(np.asarray(GREY).astype(np.int32) * 10**6), "TIFF"), stretched()),
+    "tiff-32-bit-small": lambda: (saved(_thirty_two_bits(), "TIFF"), stretched()),
+    "tiff-32-bit-turned": lambda: (
+        saved(_thirty_two_bits().transpose(Image.Transpose.ROTATE_90), "TIFF", exif=_exif(6)),
+        stretched(),
+    ),
+    "tiff-16-bit-signed": lambda: (_signed_tiff(), GREY.point(lambda v: v // 2)),
     "tiff-lzw-pages": lambda: (saved(picture(), "TIFF", compression="tiff_lzw", **frames()), picture()),
     "tiff-cmyk": lambda: (saved(picture().convert("CMYK"), "TIFF"), picture()),
     "jpeg-grey": lambda: (saved(GREY, "JPEG", quality=95), GREY),
