@@ -4,8 +4,8 @@ Tiny ImageNet's, under any one folder or none:
 
     wnids.txt                       class ids, one a line; their order numbers the classes
     words.txt                       class id TAB names
-    train/ID/images/*.JPEG          or .png; so in val
-    val/images/*.JPEG
+    train/ID/images/*               of any format; so in val
+    val/images/*
     val/val_annotations.txt         file name TAB class id [TAB anything]
 
 A folder for each class, under any one folder or none, with images of any format at any depth:
@@ -32,8 +32,8 @@ from ..errors import UserError
 from .container import Container
 
 WNIDS, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val/val_annotations.txt"
-_TRAIN = re.compile(r"train/([^/]+)/images/[^/]+\.(jpe?g|png)", re.IGNORECASE)
-_TEST = re.compile(r"val/images/[^/]+\.(jpe?g|png)", re.IGNORECASE)
+_TRAIN = re.compile(r"train/([^/]+)/images/[^/]+", re.IGNORECASE)
+_TEST = re.compile(r"val/images/[^/]+", re.IGNORECASE)
 _SPLIT = re.compile(r"(.*?/)??train/[^/]+/.", re.DOTALL)  # the folder above train/CLASS/*
 # What splits are called, in capitals or not (so in Hugging Face's imagefolder); of test sets the first is used.
 _TRAINING, _TESTING = ("train", "training"), ("val", "valid", "validation", "test", "testing")
@@ -53,7 +53,7 @@ class Layout:
     train: list[Item]  # by label, then by name
     test: list[Item]  # the same of the images that are never trained on
     by_folder: bool = False  # a folder for each class
-    left_out: Counter[str] = field(default_factory=Counter)  # files in class folders that are no images, by extension
+    left_out: Counter[str] = field(default_factory=Counter)  # files among the images that are none, by extension
 
 
 def read_layout(files: Container, holdout: float) -> Layout:
@@ -90,10 +90,24 @@ def tiny_imagenet(files: Container) -> Layout:
     labels = {wnid: label for label, wnid in enumerate(wnids)}
     if len(wnids) < 2 or len(labels) < len(wnids):
         raise UserError(f"{files.path}: {WNIDS} must name at least two classes, and none twice")
-    annotated = {f"val/images/{file}": wnid for file, wnid, *_ in _rows(files, ANNOTATIONS, columns=2)}
+    annotated: dict[str, str] = {}
+    for file, wnid, *_ in _rows(files, ANNOTATIONS, columns=2):
+        if (other := annotated.setdefault(f"val/images/{file}", wnid)) != wnid:
+            raise UserError(f"{files.path}: {ANNOTATIONS} lists {file} as of {other} and of {wnid}: keep one of them")
 
-    train = {name: match[1] for name in files.names if (match := _TRAIN.fullmatch(name))}
-    tested = [name for name in files.names if _TEST.fullmatch(name)]
+    train: dict[str, str] = {}
+    tested: list[str] = []
+    left_out: Counter[str] = Counter()
+    for name in files.names:
+        trained = _TRAIN.fullmatch(name)
+        if not trained and not _TEST.fullmatch(name):
+            continue
+        if not _is_image(name):
+            left_out[_extension(name)] += 1
+        elif trained:
+            train[name] = trained[1]
+        else:
+            tested.append(name)
     if lost := annotated.keys() - tested:
         raise UserError(f"{files.path}: {ANNOTATIONS} lists {min(lost)}, which is not there")
     if unlisted := next((name for name in tested if name not in annotated), None):
@@ -111,7 +125,8 @@ def tiny_imagenet(files: Container) -> Layout:
         sorted(((name, labels[wnid]) for name, wnid in found.items()), key=lambda item: (item[1], item[0]))
         for found in (train, test)
     )
-    return Layout([(wnid, words.get(wnid, wnid)) for wnid in wnids], train_items, test_items)
+    classes = [(wnid, words.get(wnid, wnid)) for wnid in wnids]
+    return Layout(classes, train_items, test_items, left_out=left_out)
 
 
 def class_folders(files: Container) -> Layout:
@@ -226,7 +241,7 @@ def _by_class(files: Container, folder: str, left_out: Counter[str]) -> dict[str
             if slash and _is_image(name):
                 found[of_class].append(name)
             elif slash:
-                left_out[PurePosixPath(name).suffix or "no extension"] += 1
+                left_out[_extension(name)] += 1
             elif _is_image(name):
                 raise UserError(f"{files.path}: {name} lies in no class folder; the layouts known are {KNOWN}")
     return found
@@ -245,6 +260,11 @@ def _above(files: Container, name: str) -> list[str]:
 
 def _is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _extensions()
+
+
+def _extension(name: str) -> str:
+    """As the count of what is left out calls it."""
+    return PurePosixPath(name).suffix or "no extension"
 
 
 @cache

@@ -116,6 +116,23 @@ def test_tiny_imagenet_sorted_into_folders(tmp_path):
         assert (len(layout.train), len(layout.test)) == (6, 4)
 
 
+def test_tiny_imagenets_layout_with_images_of_any_format(tmp_path):
+    odd = ("train/n01/images/a.webp", "train/n01/images/b.BMP", "val/images/c.gif")
+    strays = ("train/n02/images/notes.txt", "val/images/README")
+    files = members() | dict.fromkeys(odd + strays, b"")
+    files["val/val_annotations.txt"] += b"c.gif\tn02\n"
+    layout = found(tmp_path, files)
+    assert (len(layout.train), len(layout.test)) == (8, 5)
+    assert {name for name, _ in layout.train + layout.test} >= set(odd)
+    assert layout.left_out == {".txt": 1, "no extension": 1}  # the boxes beside the images do not count
+
+
+def test_a_test_image_listed_twice_of_one_class_is_no_fault(tmp_path):
+    files = members()
+    files["val/val_annotations.txt"] *= 2
+    assert len(found(tmp_path, files).test) == 4
+
+
 def without_test(files):
     """As the canonical archive of own data may be."""
     return {n: c for n, c in files.items() if not n.startswith("val/images/")} | {"val/val_annotations.txt": b""}
@@ -164,6 +181,10 @@ KNOWN = "the layouts known are train/CLASS/* with val/CLASS/* or test/CLASS/*, C
         (by_folder(test=0), "has no val/CLASS/* or test/CLASS/*: have some training images held out"),
         (by_folder(test=0), "such as by -S data.holdout=0.1"),
         (without_test(members()), "has no val/CLASS/* or test/CLASS/*: have some training images held out"),
+        (
+            members() | {"val/val_annotations.txt": members()["val/val_annotations.txt"] + b"val_0.JPEG\tn01\n"},
+            "val/val_annotations.txt lists val_0.JPEG as of n02 and of n01: keep one of them",
+        ),
         ({"1.png": b"", "2.png": b""}, "1.png lies in no class folder"),
         (by_folder() | {"train/0.png": b""}, f"train/0.png lies in no class folder; {KNOWN}"),
         (by_folder() | {"val/0.png": b""}, "val/0.png lies in no class folder"),
