@@ -167,7 +167,6 @@ def test_what_is_no_file_is_named(tmp_path):
                 files.read(name)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 def _patched(path: Path, find: bytes, put: bytes) -> Path:
     """The zip at `path` with other bytes in the heads of its files."""
     content = path.read_bytes()
@@ -206,6 +205,7 @@ def test_a_zip_of_a_later_version(tmp_path):
         open_container(source)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 def test_a_name_that_is_not_in_utf8(tmp_path):
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")).touch()
     with pytest.raises(UserError, match=r"the name 'caf\\udce9\.png' is not in UTF-8: rename that file"):
