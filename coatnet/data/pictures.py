@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from PIL.Image import Transpose
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 _ORIENTATION = 0x0112  # EXIF's tag
 _BITS = 0x0102  # TIFF's tag for the bits of a value
@@ -57,8 +57,7 @@ def open_picture(source: bytes | str | Path, name: str | None = None) -> Image.I
     except Exception as error:  # as many kinds as there are formats
         if isinstance(error, OSError) and error.strerror:  # the system's, not a decoder's
             raise UserError(f"{name} cannot be read: {error.strerror}") from None
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name} is a broken image: {reason}") from None
+        raise UserError(f"{name} is a broken image: {one_line(error)}") from None
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
