@@ -20,6 +20,7 @@ import yaml
 
 from ..errors import UserError
 from ..params import Loader, dotted, read_yaml
+from .experiments import run_experiment
 
 # DVC's own way to name sets of values, Hydra composition, writes params.yaml anew at each experiment from a folder of
 # other files: params.yaml would no longer be the source, its comments would go, and `dvc repro` would not compose.
@@ -49,8 +50,7 @@ def run(options: argparse.Namespace) -> None:
     if options.run is None:
         print(*arguments)
     else:
-        command = [sys.executable, "-m", "dvc", "exp", "run", *arguments, *options.run]
-        sys.exit(subprocess.run(command, check=False).returncode)
+        sys.exit(run_experiment(*arguments, *options.run))
 
 
 def read_preset(name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from ..errors import UserError
 from ..machine.files import atomic_write, write_csv, write_text
 from ..params import Section, load_params, read_yaml
+from .experiments import run_experiment
 from .presets import add_overrides, as_dvc_arguments, as_hydra, read_overrides, read_preset
 
 if TYPE_CHECKING:
@@ -144,26 +145,10 @@ def execute(run: Run) -> bool:
     """Runs one experiment; False where it failed.
 
     Raises:
-        KeyboardInterrupt: after DVC, which gets Ctrl-C as well, has ended in order.
+        KeyboardInterrupt: as `run_experiment`.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "exp",
-        "run",
-        "--temp",
-        "--name",
-        run.experiment,
-        "evaluate",  # the study needs no figures of each run
-        *as_dvc_arguments(run.values),
-    ]
-    with subprocess.Popen(command) as process:
-        try:
-            return process.wait() == 0
-        except KeyboardInterrupt:
-            process.wait()
-            raise
+    target = "evaluate"  # the study needs no figures of each run
+    return run_experiment("--temp", "--name", run.experiment, target, *as_dvc_arguments(run.values)) == 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

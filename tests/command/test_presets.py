@@ -1,6 +1,4 @@
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -95,19 +93,10 @@ def test_without_edits_a_preset_is_its_own_values_alone(clone, capsys):
 
 def test_it_runs_without_a_shell_that_substitutes(monkeypatch):
     called = []
-    run = subprocess.run
-
-    def listen(command, **options):
-        if command[0] == "git":
-            return run(command, **options)
-        called.append(command)
-        return subprocess.CompletedProcess(command, 3)
-
-    monkeypatch.setattr(presets.subprocess, "run", listen)
+    monkeypatch.setattr(presets, "run_experiment", lambda *arguments: called.append(arguments) or 3)
     with pytest.raises(SystemExit) as ended:
         main(["preset", "smoke", "--run", "--temp", "-S", "seed=1"])
-    arguments = as_dvc_arguments(read_preset("smoke"))
-    assert called == [[sys.executable, "-m", "dvc", "exp", "run", *arguments, "--temp", "-S", "seed=1"]]
+    assert called == [(*as_dvc_arguments(read_preset("smoke")), "--temp", "-S", "seed=1")]
     assert ended.value.code == 3
 
 
