@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..machine.files import atomic_write, write_csv, write_text
 from ..params import Section, load_params, read_yaml
 from .experiments import run_experiment
-from .presets import add_overrides, as_dvc_arguments, as_hydra, read_overrides, read_preset
+from .presets import PARAMS, add_overrides, as_dvc_arguments, as_hydra, read_overrides, read_preset, uncommitted
 
 if TYPE_CHECKING:
     import pandas as pd  # with torch's and matplotlib's, a second that other commands need not wait
@@ -74,8 +74,8 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
     Raises:
         UserError: a parameter is wrong, or there is no such preset.
     """
-    if scale <= 0:
-        raise UserError(f"--scale {scale} is not above 0")
+    if not 0 < scale < math.inf:  # nor NaN
+        raise UserError(f"--scale {scale} is not above 0 and finite")
     names = {changes["preset"] for changes in study["runs"].values() if "preset" in changes}
     presets = {name: read_preset(name) for name in names}
     runs = []
@@ -99,14 +99,21 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
     return runs
 
 
+def recorded() -> "pd.DataFrame":
+    """The last report's rows, of whatever plan; none where there is no report."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(REPORTS / "study.csv", dtype={"commit": str})  # some are all digits
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        return pd.DataFrame({"experiment": []})
+
+
 def finished(runs: list[Run]) -> "pd.DataFrame":
     """One row a run that has its metrics, in an experiment of this clone or in the last report."""
     import pandas as pd
 
-    rows = {}
-    if (REPORTS / "study.csv").exists():
-        table = pd.read_csv(REPORTS / "study.csv", dtype={"commit": str})  # some are all digits
-        rows = {row["experiment"]: row for row in table.to_dict("records")}
+    rows = {row["experiment"]: row for row in recorded().to_dict("records")}
     shown = subprocess.run(
         [sys.executable, "-m", "dvc", "exp", "show", "--json", "--all-commits"], capture_output=True, text=True
     )
@@ -128,14 +135,20 @@ def finished(runs: list[Run]) -> "pd.DataFrame":
 
 
 def write_report(table: "pd.DataFrame", study: dict[str, Any]) -> None:
+    """Page and figure of the runs in `table`; the CSV keeps those of other plans too, which else would run again."""
+    import pandas as pd
+
     from ..reporting import study as report
+
+    others = recorded()
+    others = others[~others.experiment.isin(table.experiment)]
 
     changes = {
         name: ", ".join(f"`{key}={as_hydra(value)}`" for key, value in values.items()) or "nothing"
         for name, values in study["runs"].items()
     }
     text = report.page(table, study["questions"], changes, "study.png")
-    write_csv(REPORTS / "study.csv", table)
+    write_csv(REPORTS / "study.csv", table if others.empty else pd.concat([others, table]))
     write_text(REPORTS / "study.md", text)
     with atomic_write(REPORTS / "study.png") as path:
         report.scatter(table).savefig(path, dpi=120, format="png")
@@ -162,6 +175,8 @@ def run(options: argparse.Namespace) -> None:
     if unknown := set(options.runs) - set(study["runs"]):
         raise UserError(f"{', '.join(sorted(unknown))}: no such run; {STUDY} has {', '.join(study['runs'])}")
     runs = plan(study, options.scale, read_overrides(options.set))
+    if edits := uncommitted():
+        print(f"not committed in {PARAMS}, so in all runs without a preset: {', '.join(edits)}", file=sys.stderr)
     try:
         _run_missing(runs, options.runs or list(study["runs"]), study)
     except KeyboardInterrupt:

@@ -1,7 +1,10 @@
+import math
+import shutil
 from collections import Counter
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -87,6 +90,59 @@ def test_a_commit_of_digits_stays_as_it_is(tmp_path, monkeypatch):
     assert finished([run]).commit.tolist() == ["0123456"]
 
 
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A folder with the tests' parameters, a study of two runs, the report of another plan, and no experiment."""
+    for file in ("params.yaml", "presets.yaml"):
+        shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text("seeds: [1]\nruns: {one: {}, two: {train.lr: 0.5}}\nquestions: {Which: [one, two]}\n")
+    Path("reports").mkdir()
+    monkeypatch.setattr(study.subprocess, "run", lambda *_, **__: CompletedProcess([], 0, stdout="[]"))
+    monkeypatch.setattr(study, "uncommitted", dict)  # it asks git, by the same function
+
+
+FACTS = {
+    "top1": 50.12, "top1_low": 49.0, "top1_high": 51.0, "top5": 75.0, "loss": 2.0, "train_top1": 60.0,
+    "gap": 9.9, "images": 10000, "split": "holdout", "parameters": 3_000_000, "images_per_second": 400.0,
+    "minutes": 80.0, "commit": "0123456",
+}  # fmt: skip
+
+
+def report(*runs: study.Run) -> list[str]:
+    """Writes reports/study.csv; returns its lines."""
+    rows = [{"run": run.name, "seed": run.seed, **FACTS, "experiment": run.experiment} for run in runs]
+    pd.DataFrame(rows).to_csv("reports/study.csv", index=False)
+    return Path("reports/study.csv").read_text().splitlines()
+
+
+def test_runs_of_another_plan_stay_recorded_and_off_the_page(clone, monkeypatch, capsys):
+    former, (run, _) = plan(study.read_study(), 1, {}), plan(study.read_study(), 0.05, {})
+    lines = report(*former, run)
+    monkeypatch.setattr(study, "execute", lambda run: pytest.fail("it is done") if run.name == "one" else False)
+    with pytest.raises(SystemExit, match="1 runs failed"):
+        main(["study", "--scale", "0.05"])
+    assert Path("reports/study.csv").read_text().splitlines() == lines
+    assert "| two | 0 |" in Path("reports/study.md").read_text()
+    assert "1 of 2 runs are done, 1 to go" in capsys.readouterr().out
+    main(["study"])
+    assert sorted(Path("reports/study.csv").read_text().splitlines()) == sorted(lines)
+    assert "| two | 1 |" in Path("reports/study.md").read_text()
+
+
+def test_an_empty_report_is_none(clone):
+    Path("reports/study.csv").touch()
+    assert finished(plan(study.read_study(), 1, {})).empty
+
+
+def test_uncommitted_values_are_named_since_runs_have_them(clone, monkeypatch, capsys):
+    monkeypatch.setattr(study, "uncommitted", lambda: {"train.lr": 0.1, "data.holdout": 0.0})
+    monkeypatch.setattr(study, "execute", lambda run: True)
+    main(["study"])
+    said = "not committed in params.yaml, so in all runs without a preset: train.lr, data.holdout\n"
+    assert capsys.readouterr().err == said
+
+
 def test_all_runs_can_have_the_original_s_image_size():
     common = {"model.image_size": 224, "train.image_size": None, "evaluate.image_size": None}  # docs/experiments.md
     assert len(plan(STUDY, 1, common)) == 3 * len(STUDY["runs"])
@@ -95,7 +151,8 @@ def test_all_runs_can_have_the_original_s_image_size():
 def test_a_wrong_value_stops_before_any_run():
     with pytest.raises(UserError, match=r"did you mean train\.lr"):
         plan(STUDY, 1, {"train.l": 1})
-    with pytest.raises(UserError, match="--scale 0 is not above 0"):
-        plan(STUDY, 0, {})
+    for scale in (0, -1, math.nan, math.inf):
+        with pytest.raises(UserError, match=f"--scale {scale} is not above 0 and finite"):
+            plan(STUDY, scale, {})
     with pytest.raises(SystemExit, match=r"^error: table-CCTX: no such run; study\.yaml has table-CCTT, "):
         main(["study", "table-CCTX"])
