@@ -14,8 +14,8 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -67,8 +67,9 @@ def run(options: argparse.Namespace) -> None:
         with _output(options.out) as out:
             # On a terminal the answers themselves show how far it is.
             bar = tqdm(total=total, unit=" images", disable=True if out.isatty() else None)
-            with bar:
-                write(out, _answers(classifier, options.paths, options.top, bar, failed))
+            # Closed where it is left, or the pictures that wait would be decoded before Python ends.
+            with bar, closing(_answers(classifier, options.paths, options.top, bar, failed)) as answers:
+                write(out, answers)
     except BrokenPipeError:  # as of `| head`; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -120,17 +121,18 @@ def _sources(paths: list[str]) -> Iterator[tuple[str, bytes | Path]]:
 
 def _answers(
     classifier: "Classifier", paths: list[str], top: int, bar: tqdm, failed: list[str]
-) -> Iterator[tuple[str, "list[Answer]"]]:
+) -> Generator[tuple[str, "list[Answer]"], None, None]:
     """Each picture's answers; what is no picture is named, and entered in `failed`."""
     from ..inference.files import classify
 
-    for name, found in classify(classifier, _sources(paths)):
-        bar.update()
-        if isinstance(found, UserError):
-            failed.append(name)
-            tqdm.write(f"error: {found}", file=sys.stderr)
-        else:
-            yield name, classifier.answers(found[None], top)[0]
+    with closing(classify(classifier, _sources(paths))) as pictures:
+        for name, found in pictures:
+            bar.update()
+            if isinstance(found, UserError):
+                failed.append(name)
+                tqdm.write(f"error: {found}", file=sys.stderr)
+            else:
+                yield name, classifier.answers(found[None], top)[0]
 
 
 @contextmanager

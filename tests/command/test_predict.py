@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 
 import pandas as pd
@@ -108,6 +109,26 @@ def test_a_file_appears_whole_or_not_at_all(capsys, monkeypatch):
     before = sorted(Path().rglob("*"))
     assert failing("--csv", "--out", "answers.json", "pictures") == 130
     assert len(json.loads(Path("answers.json").read_text())) == 3 and sorted(Path().rglob("*")) == before
+
+
+def test_ctrl_c_leaves_no_picture_waiting(monkeypatch):
+    closed = []
+
+    def answers(*_):
+        try:
+            yield "a.png", []
+        finally:
+            closed.append(True)
+
+    def interrupt(out, found):
+        next(found)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "_answers", answers)
+    monkeypatch.setattr(predict, "_write_text", interrupt)
+    with pytest.raises(KeyboardInterrupt) as kept:  # with its frames, as until Python has ended
+        predict.run(Namespace(top=5, out=None, model=None, paths=["pictures"], form=None))
+    assert closed and kept
 
 
 def test_twenty_odd_pictures_each_get_the_answer_of_what_they_show(capsys):

@@ -1,4 +1,5 @@
 import io
+import threading
 
 import torch
 from torchvision.transforms.v2 import functional as F
@@ -40,3 +41,21 @@ def test_memory_holds_two_batches_however_many_files_there_are(classifier, monke
     for answered, _ in enumerate(files.classify(classifier, sources())):
         assert len(given) - answered <= 8
     assert len(given) == 40
+
+
+def test_who_stops_does_not_wait_until_the_rest_is_decoded(classifier, monkeypatch):
+    monkeypatch.setattr(files, "BATCH", 4)
+    read, stopped = [], threading.Event()
+
+    def slow(transform, name, source):
+        read.append(name)
+        if len(read) > 4:
+            stopped.wait(1)
+        return UserError(name)
+
+    monkeypatch.setattr(files, "_read", slow)
+    found = files.classify(classifier, ((str(i), b"") for i in range(8)))
+    next(found)
+    found.close()
+    stopped.set()
+    assert len(read) < 8
