@@ -9,6 +9,7 @@ Whatever it writes was opened and compared with the model on 64 images before it
 import argparse
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     if options.pixels and options.form == "timm":
         raise UserError("--pixels is for onnx and torchscript: timm normalises outside the model")
     folder: Path = options.out or Path("exported", options.form)
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise UserError(f"--out {folder} is a file: name a folder")
     path = find_model(options.model)
     from ..inference import load

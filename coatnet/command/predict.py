@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import os
+import stat
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a file; a folder: all files below it but hidden ones, in order of their names; -: one image on standard "
-        "input (for a list of files there is xargs)",
+        help="a file; a folder: all files below it but hidden ones and --out, in order of their names; -: one image on "
+        "standard input (for a list of files there is xargs)",
     )
     parser.add_argument("--top", type=int, default=5, metavar="N", help="answers a picture (default: 5)")
     add_model(parser)
@@ -54,9 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.top < 1:
         raise UserError(f"--top {options.top} is less than 1")
-    if options.out and options.out.is_dir():
+    if options.out and os.path.isdir(options.out):
         raise UserError(f"--out {options.out} is a folder: name a file")
-    model, total = find_model(options.model), _count(options.paths)
+    model, total = find_model(options.model), _count(options.paths, options.out)
     from ..inference import load
 
     classifier = load(model)
@@ -67,8 +68,9 @@ def run(options: argparse.Namespace) -> None:
         with _output(options.out) as out:
             # On a terminal the answers themselves show how far it is.
             bar = tqdm(total=total, unit=" images", disable=True if out.isatty() else None)
+            sources = _sources(options.paths, options.out)
             # Closed where it is left, or the pictures that wait would be decoded before Python ends.
-            with bar, closing(_answers(classifier, options.paths, options.top, bar, failed)) as answers:
+            with bar, closing(_answers(classifier, sources, options.top, bar, failed)) as answers:
                 write(out, answers)
     except BrokenPipeError:  # as of `| head`; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -77,8 +79,13 @@ def run(options: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def files_below(folder: str) -> Iterator[Path]:
+def files_below(folder: str, out: Path | None = None) -> Iterator[Path]:
     """Every file in `folder` and below it but hidden ones: a folder's own files by name, then those of its folders.
+
+    What is no regular file, such as a named pipe, on which a reader would wait for ever, is left out.
+
+    Args:
+        out: a file to leave out as well: the answers of a former call.
 
     Raises:
         UserError: a folder cannot be read.
@@ -87,12 +94,20 @@ def files_below(folder: str) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}")
 
+    def counts(file: Path) -> bool:
+        try:
+            found = os.stat(file)
+        except OSError:  # a link that leads nowhere, say: it will be named
+            return True
+        return stat.S_ISREG(found.st_mode) and not (former and os.path.samestat(found, former))
+
+    former = os.stat(out) if out and os.path.exists(out) else None
     for where, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(where, name) for name in sorted(files) if not name.startswith("."))
+        yield from filter(counts, (Path(where, name) for name in sorted(files) if not name.startswith(".")))
 
 
-def _count(paths: list[str]) -> int:
+def _count(paths: list[str], out: Path | None) -> int:
     """How many pictures are asked for.
 
     Raises:
@@ -102,30 +117,30 @@ def _count(paths: list[str]) -> int:
         raise UserError("- reads an image from standard input, which is the terminal here: coatnet predict - < cat.jpg")
     total = 0
     for path in paths:
-        files = sum(1 for _ in files_below(path)) if path != "-" and Path(path).is_dir() else 1
+        files = sum(1 for _ in files_below(path, out)) if path != "-" and os.path.isdir(path) else 1
         if not files:
             raise UserError(f"{path} has no files in it")
         total += files
     return total
 
 
-def _sources(paths: list[str]) -> Iterator[tuple[str, bytes | Path]]:
+def _sources(paths: list[str], out: Path | None) -> Iterator[tuple[str, bytes | Path]]:
     for path in paths:
         if path == "-":
             yield STDIN, sys.stdin.buffer.read()
-        elif Path(path).is_dir():
-            yield from ((str(file), file) for file in files_below(path))
+        elif os.path.isdir(path):
+            yield from ((str(file), file) for file in files_below(path, out))
         else:
             yield path, Path(path)
 
 
 def _answers(
-    classifier: "Classifier", paths: list[str], top: int, bar: tqdm, failed: list[str]
+    classifier: "Classifier", sources: Iterable[tuple[str, bytes | Path]], top: int, bar: tqdm, failed: list[str]
 ) -> Generator[tuple[str, "list[Answer]"], None, None]:
     """Each picture's answers; what is no picture is named, and entered in `failed`."""
     from ..inference.files import classify
 
-    with closing(classify(classifier, _sources(paths))) as pictures:
+    with closing(classify(classifier, sources)) as pictures:
         for name, found in pictures:
             bar.update()
             if isinstance(found, UserError):
@@ -144,11 +159,23 @@ def _output(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
+    if os.path.exists(path) and not os.path.isfile(path):  # a named pipe, a device: a file must not take its place
+        try:
+            out = _open(path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+        with out:
+            yield out
+        return
     with (
-        atomic_write(path) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as out,
-    ):
+        atomic_write(os.path.realpath(path)) as temporary,
+        _open(temporary) as out,
+    ):  # a link stays, what it names changes
         yield out
+
+
+def _open(path: Path) -> TextIO:
+    return open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def _write_text(out: TextIO, answers: "Answers") -> None:

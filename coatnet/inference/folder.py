@@ -31,7 +31,15 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Classifi
         UserError: it is missing, broken, or not of this project.
     """
     path = Path(path)
-    return Classifier(_read_folder(path) if path.is_dir() else load_checkpoint(path), device=device)
+    is_folder = os.path.isdir(path)
+    file = path / WEIGHTS if is_folder else path
+    try:
+        open(file, "rb").close()  # safetensors says of what it may not open that it is missing
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    return Classifier(_read_folder(path) if is_folder else load_checkpoint(path), device=device)
 
 
 def write_folder(

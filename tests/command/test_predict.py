@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -88,6 +89,58 @@ def test_a_folder_is_walked_in_order_without_hidden_files(capsys):
     main(["predict", "--csv", "--top", "1", "pictures/b.png", "pictures"])
     files = [row["file"] for row in table(capsys.readouterr().out)]
     assert files == ["pictures/b.png", *named("a", "b", "below/c")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system's folders have no named pipes")
+def test_a_named_pipe_in_a_folder_is_no_picture():
+    os.mkfifo("pictures/pipe.png")  # who opens it waits for ever
+    Path("pictures/nowhere.png").symlink_to("gone.png")  # to be named
+    assert [str(file) for file in predict.files_below("pictures")] == named("a", "b", "nowhere", "below/c")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_written_to_and_stays():
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)  # else the writer would wait for one
+    main(["predict", "--csv", "--top", "1", "--out", "pipe", "pictures"])
+    assert [row["file"] for row in table(os.read(reader, 10_000).decode())] == named("a", "b", "below/c")
+    os.close(reader)
+    assert Path("pipe").is_fifo()
+
+
+def test_a_link_stays_and_what_it_names_is_written():
+    Path("below").mkdir()
+    Path("answers.json").symlink_to("below/answers.json")
+    main(["predict", "--json", "--out", "answers.json", "pictures/a.png"])
+    assert Path("answers.json").is_symlink() and len(json.loads(Path("below/answers.json").read_text())) == 1
+
+
+@pytest.mark.parametrize("option", ["--out", "--model", "picture"])
+def test_too_long_a_name_is_one_sentence(option, capsys):
+    long = 300 * "x"
+    said = failing("pictures", option, long) if option.startswith("--") else failing(long)
+    sentence = capsys.readouterr().err if said == 1 else said
+    assert re.search(f"{long} cannot be (read|written): File name too long$", sentence.strip())
+
+
+def test_a_model_that_cannot_be_read_is_not_called_absent(model, monkeypatch):
+    def refuse(path, *arguments, **options):
+        if str(path) == str(CHECKPOINT):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    opened = open
+    monkeypatch.setattr("builtins.open", refuse)
+    assert failing("pictures") == f"error: {CHECKPOINT} cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("out", ["pictures/answers.csv", "answers"])
+def test_former_answers_are_no_picture(out):
+    Path("answers").symlink_to("pictures/answers.csv")
+    for _ in range(2):
+        main(["predict", "--csv", "--top", "1", "--out", out, "pictures"])
+        rows = table(Path("pictures/answers.csv").read_text())
+        assert [row["file"] for row in rows] == named("a", "b", "below/c")
 
 
 def test_standard_input(capsys, monkeypatch):
