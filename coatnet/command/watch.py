@@ -7,10 +7,14 @@ coatnet watch deeper         # an experiment of `dvc exp run --temp --name deepe
 
 import argparse
 import csv
+import itertools
 import math
+import re
 import shutil
 import sys
 import time
+import unicodedata
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +31,9 @@ HISTORY = Path("reports/history.csv")
 EVERY = 2  # seconds
 SILENT = 10  # seconds without a word of the run after which that is said
 NUMBERS = 6  # columns left of a figure
+LEAST = 5  # lines of a figure's canvas
+BESIDES = 7  # lines: what is said, two; a figure's title, axis and numbers; what is what; the cursor
+MOST = 1e9  # of a value; a loss beyond it has no number that fits beside a figure
 # Of the 256 colours of terminals. The colour-blind tell these apart; without colours the markers do.
 TRAIN, EVAL = 33, 208  # blue, orange
 Rows = list[dict[str, float]]  # of the history; what it has no value for is not there
@@ -92,50 +99,89 @@ def _follow(path: Path, once: bool) -> None:
 
 
 def read_history(path: Path) -> Rows:
-    """No rows where there is none."""
+    """No rows where there is none; what is no number of use, such as the loss of a run that diverged, is left out."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
-    except (OSError, ValueError):
+            rows = [dict(_numbers(row)) for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error):
         return []
+    return [row for row in rows if "epoch" in row]
+
+
+def _numbers(row: dict[str, str]) -> Iterator[tuple[str, float]]:
+    for name, text in row.items():
+        with suppress(ValueError, TypeError):  # lines can have too few cells, or too many
+            if abs(value := float(text)) < MOST:  # NaN is not
+                yield name, value
 
 
 def words(name: str, status: Status, ended: bool = False) -> str:
-    """One line on how far the run is."""
+    """One line on how far the run is; first what a narrow terminal must not cut off."""
     if ended:
         return f"{name}: this run has ended."
     epoch = min(status.epochs, status.done * status.epochs // status.total + 1)
     if not status.is_alive:
         return f"{name}: this run was stopped in epoch {epoch} of {status.epochs}; the same command goes on with it."
     said = [f"{name}: epoch {epoch}/{status.epochs}, {status.done / status.total:.0%}"]
-    if status.loss is not None:
-        said.append(f"loss {status.loss:.3f}, top-1 {status.top1:.1f}%")
-    if status.images_per_second:
-        said.append(f"{status.images_per_second:,.0f} images/s, {tqdm.format_interval(status.seconds_left)} left")
     if status.doing != "training":
         said.append(status.doing)
     if status.age >= SILENT:
         said.append(f"silent for {tqdm.format_interval(status.age)}")
+    if status.loss is not None:
+        said.append(f"loss {status.loss:.3f}, top-1 {status.top1:.1f}%")
+    if status.images_per_second:
+        said.append(f"{status.images_per_second:,.0f} images/s, {tqdm.format_interval(status.seconds_left)} left")
     return ", ".join(said)
 
 
 def picture(said: str, rows: Rows, status: Status | None = None, like_original: bool = False) -> str:
-    """What is said, the two figures side by side, as large as the terminal, and what is what in them."""
-    if not rows:
-        return f"{said}\nThe curves begin with the end of the first epoch."
+    """What is said, the two figures side by side, as large as the terminal, and what is what in them.
+
+    No line is wider and the whole no taller than the terminal, or drawing it again would leave a part of it above.
+    """
     columns, lines = shutil.get_terminal_size()
-    # Beside each figure stand its numbers and a space; above and below it six lines, and the cursor.
-    size = max(10, columns // 2 - NUMBERS - 1), max(5, lines - 7)
-    epochs = status.epochs if status else int(rows[-1]["epoch"])
-    split = status.split if status else "evaluated"
+    if rows:
+        split = status.split if status else "evaluated"
+        drawn = [said, _last(rows, split)]
+        if lines >= LEAST + BESIDES:
+            epochs = status.epochs if status else int(max(row["epoch"] for row in rows))
+            drawn += _figures(rows, epochs, split, columns, lines, like_original)
+    else:
+        drawn = [said, "The curves begin with the end of the first epoch."]
+    return "\n".join(_cut(line, columns) for line in drawn[: max(1, lines - 1)])
+
+
+def _figures(rows: Rows, epochs: int, split: str, columns: int, lines: int, like_original: bool) -> list[str]:
+    """The lines of both, and what is what in them."""
+    size = max(10, columns // 2 - NUMBERS - 1), lines - BESIDES  # beside each stand its numbers and a space
     marks = {TRAIN_TOP1: TRAIN, TEST_TOP1: EVAL} if like_original else {}
     top1 = _figure("top-1, %", "top1", rows, epochs, size, marks)
     loss = _figure("cross-entropy, nats", "loss", rows, epochs, size)
-    figures = [f"{left} {right}".rstrip() for left, right in zip(top1, loss, strict=True)]
     key = [_coloured("⠤ training", TRAIN), _coloured(f"o {split}", EVAL)]
     if like_original:
         key.append(f"⠂ the original: {TRAIN_TOP1:.2f} training, {TEST_TOP1:.2f} test")
-    return "\n".join([said[:columns], _last(rows, split)[:columns], *figures, "   ".join(key)])
+    return [*(f"{left} {right}".rstrip() for left, right in zip(top1, loss, strict=True)), "   ".join(key)]
+
+
+def _cut(line: str, columns: int) -> str:
+    """What of `line` fits; its colours, which take no columns, stay whole."""
+    kept = []
+    for part in re.split("(\x1b\\[[0-9;]*m)", line):
+        if part.startswith("\x1b"):
+            kept.append(part)
+            continue
+        for character in part:
+            columns -= width_of(character)
+            if columns >= 0:
+                kept.append(character)
+    return "".join(kept)
+
+
+def width_of(character: str) -> int:
+    """Columns that a terminal gives it: East Asian characters have two."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _last(rows: Rows, split: str) -> str:
@@ -144,7 +190,8 @@ def _last(rows: Rows, split: str) -> str:
     for what, text in (("train", "training"), ("eval", split)):
         if found := [row for row in rows if f"{what}_top1" in row]:
             row = found[-1]
-            said.append(f"{text} {row[f'{what}_top1']:.2f}% (loss {row[f'{what}_loss']:.3f}, epoch {row['epoch']:.0f})")
+            loss = f"loss {row[f'{what}_loss']:.3f}, " if f"{what}_loss" in row else ""
+            said.append(f"{text} {row[f'{what}_top1']:.2f}% ({loss}epoch {row['epoch']:.0f})")
     return ", ".join(said)
 
 
@@ -162,7 +209,7 @@ def _figure(
         part: [(row["epoch"], row[f"{part}_{what}"]) for row in rows if f"{part}_{what}" in row]
         for part in ("train", "eval")
     }
-    values = [value for points in curves.values() for _, value in points]
+    values = [value for points in curves.values() for _, value in points] or [0.0]
     low, high = (0.0, 100.0) if what == "top1" else (math.floor(min(values)), math.floor(max(values)) + 1.0)
     end = max(2, epochs)
     # The canvas leaves its upper ends out, and a character has 2 x 4 dots: so the last dots are the ends.
@@ -195,7 +242,7 @@ def _figure(
 
 def _ticks(low: float, high: float, most: int) -> list[float]:
     """Round numbers from `low` to `high`, about `most` of them."""
-    steps = (digit * 10.0**power for power in range(-2, 9) for digit in (1, 2, 5))
+    steps = (digit * 10.0**power for power in itertools.count(-2) for digit in (1, 2, 5))
     step = next(step for step in steps if (high - low) / step <= max(2, most))
     return [step * count for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
 

@@ -69,6 +69,46 @@ def test_it_fills_the_terminal_whatever_its_size(workspace, monkeypatch, capsys,
     assert len(said) == lines - 1 and columns - 5 <= max(map(len, said)) <= columns
 
 
+def columns_of(line):
+    return sum(watch.width_of(character) for character in re.sub(r"\x1b\[[0-9;]*m", "", line))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (60, 20), (20, 20), (80, 12), (80, 11), (80, 4), (40, 2)])
+def test_nothing_wraps_or_leaves_the_screen(workspace, monkeypatch, capsys, columns, lines, trained):
+    """Else each redraw would repeat some lines, since it begins as many above the cursor as were printed."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(lines))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    if trained:
+        history(workspace, **CURVE)
+    status(workspace, name="実験-a-long-name-" * 9)
+    main(["watch"])
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) < lines
+    assert max(map(columns_of, said)) <= columns
+    assert all(line.count("\x1b") % 2 == 0 for line in said)  # each colour ends
+    assert any("└" in line for line in said) == (trained and lines >= 12)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        "3,0.1,nan,20,nan,15", "3,0.1,inf,20,-inf,15", "3,0.1,1e300,20,3.5,15", "3,0.1,,20,,15", "nan,0.1,4,20,3.5,15",
+        "3,0.1,oops,20,3.5,15", "3,0.1", "3,0.1,4,20,3.5,15,16,17", "3,0.1,9e8,20,-9e8,15",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("before", ["", "1,0.1,4.0,10,,\n2,0.1,3.0,20,3.5,15\n"])
+def test_values_of_no_use_are_left_out(workspace, capsys, before, cells):
+    header = "epoch,lr,train_loss,train_top1,eval_loss,eval_top1"
+    (workspace / watch.HISTORY).write_text(f"{header}\n{before}{cells}\n")
+    status(workspace)
+    main(["watch"])
+    said = capsys.readouterr().out
+    assert ("training 20.00%" in said) == (bool(before) or cells not in ("3,0.1", "nan,0.1,4,20,3.5,15"))
+    assert "nan" not in said and "inf" not in said
+
+
 def test_values_stand_where_the_axes_say(workspace, capsys):
     """Percentages from 0 to 100, losses between whole numbers, the last epoch in the last column."""
     pd.DataFrame(
@@ -121,7 +161,7 @@ def test_without_an_accuracy_curve(workspace, capsys):
 def test_a_run_that_says_nothing_for_long(workspace, capsys):
     status(workspace, doing="evaluating", when=machine.time.time() - 130)
     main(["watch"])
-    assert capsys.readouterr().out.splitlines()[0].endswith("left, evaluating, silent for 02:10")
+    assert capsys.readouterr().out.startswith("train: epoch 3/10, 25%, evaluating, silent for 02:10, loss 3.100")
 
 
 def test_an_experiment_elsewhere_by_its_name_or_as_the_latest(workspace, tmp_path_factory, capsys):
