@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +59,12 @@ def write_folder(
         The largest difference of a logit from the classifier's, and whether timm opens the folder.
 
     Raises:
-        UserError: what was written does not answer as the classifier does; then `folder` stays as it was.
+        UserError: what was written does not answer as the classifier does, or `folder` cannot be written; then it
+            stays as it was.
     """
     folder = Path(folder).resolve()  # "." has no name
+    if taken := [file for file in (WEIGHTS, CONFIG, LABELS, CARD) if os.path.isdir(folder / file)]:
+        raise UserError(f"{folder / taken[0]} is a folder: remove it or name another folder")
     params, checkpoint = classifier.checkpoint.model_params, classifier.checkpoint
     inputs = classifier.transform.evaluate(images_n3hw)
     with torch.no_grad():
@@ -67,22 +72,41 @@ def write_folder(
     theirs = as_timm(checkpoint.model, params, len(classifier.classes))
     if theirs and not _same(theirs[2], inputs, expected):  # for example at an evaluate.image_size of its own
         theirs = None
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # what a killed run left
-    try:
+    with _folder_in(folder) as temporary:
         weights = checkpoint.model if theirs is None else theirs[2]
         facts = (checkpoint.params, checkpoint.classes, checkpoint.mean, checkpoint.std)
         save_checkpoint(temporary / WEIGHTS, Checkpoint(weights, *facts))
         write_json(temporary / CONFIG, _config(classifier, theirs))
         write_json(temporary / LABELS, description(classifier, pixels=False))
-        write_text(temporary / CARD, card(classifier, metrics, folder.name, timm=theirs is not None))
+        write_text(temporary / CARD, card(classifier, metrics, folder.name or "coatnet", timm=theirs is not None))
         difference = _check(temporary, inputs, expected, timm=theirs is not None)
-        folder.mkdir(parents=True, exist_ok=True)
         for file in (WEIGHTS, CONFIG, LABELS, CARD):
             os.replace(temporary / file, folder / file)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return difference, theirs is not None
+
+
+@contextmanager
+def _folder_in(folder: Path) -> Iterator[Path]:
+    """A temporary folder in `folder`, so on one file system with it; what is made of `folder` goes with an error.
+
+    Raises:
+        UserError: the system refuses, here or where it is used.
+    """
+    temporary = folder / ".coatnet.tmp"
+    made = [part for part in (folder, *folder.parents) if not os.path.exists(part)]
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)  # what a killed run left
+        temporary.mkdir(parents=True)
+        yield temporary
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            for part in made:
+                part.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _config(classifier: Classifier, theirs: tuple[str, dict[str, Any], nn.Module] | None) -> dict[str, Any]:

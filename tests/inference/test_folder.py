@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 import timm
@@ -145,6 +148,55 @@ def test_a_folder_that_would_answer_otherwise_is_not_written(write, monkeypatch,
     with pytest.raises(UserError, match="is not the model"):
         write({})
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_mount_point_is_written(write, monkeypatch, tmp_path):
+    """What comes from outside it would be of another file system."""
+    (tmp_path / "my-model").mkdir()
+
+    def replace(source, target):
+        if (tmp_path / "my-model" in Path(source).parents) != (tmp_path / "my-model" in Path(target).parents):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        move(source, target)
+
+    move = os.replace
+    monkeypatch.setattr(folders.os, "replace", replace)
+    _, folder, _ = write({})
+    assert len(list(folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "README.md"])
+def test_a_folder_of_a_files_name_is_refused_before_anything_is_written(write, tmp_path, name):
+    (tmp_path / "my-model" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{name} is a folder"):
+        write({})
+    assert [file.name for file in (tmp_path / "my-model").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("refused", ["mkdir", "replace"])
+def test_what_the_system_refuses_is_one_sentence_and_leaves_nothing(tiny, monkeypatch, tmp_path, refused):
+    path = save_model(tmp_path / "model.safetensors", tiny())
+    classifier, folder = coatnet.load(path, "cpu"), tmp_path / "new" / "my-model"
+
+    def refuse(what, *_, **__):
+        if "my-model" in Path(what).parts and "tmp" not in Path(what).suffix:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return allowed(what, *_, **__)
+
+    allowed = getattr(folders.os, refused)
+    monkeypatch.setattr(folders.os, refused, refuse)
+    with pytest.raises(UserError, match="my-model cannot be written: Read-only file system"):
+        write_folder(classifier, folder, some_images(4), None)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_folder_without_a_name_has_a_card(write, monkeypatch, tmp_path):
+    """As the root of a disk."""
+    monkeypatch.setattr(folders.Path, "name", property(lambda path: "" if path == tmp_path / "my-model" else "x"))
+    titles = []
+    monkeypatch.setattr(folders, "card", lambda classifier, metrics, name, timm: titles.append(name) or "")
+    write({})
+    assert titles == ["coatnet"]
 
 
 def test_what_else_lies_in_the_folder_stays(write, tmp_path):
