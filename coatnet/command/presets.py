@@ -94,7 +94,7 @@ def read_overrides(assignments: Iterable[str], preset: str | None = None) -> dic
             raise UserError(f"-S {assignment} is not of the form NAME=VALUE")
         try:
             overrides[name] = yaml.load(value, Loader)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):  # ValueError: a date that is none
             raise UserError(f"-S {assignment}: the value is not valid YAML") from None
     return overrides
 

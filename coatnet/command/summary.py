@@ -6,6 +6,7 @@ coatnet summary -S model.layout=CCCT
 import argparse
 import gc
 
+from ..errors import UserError
 from ..params import load_params
 from ..reporting.summary import summarise
 from .presets import PRESETS, add_overrides, read_overrides
@@ -18,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    if options.classes < 1:
+        raise UserError(f"--classes {options.classes} is less than 1")
     gc.disable()  # torch makes so many objects, all to stay, that looking through them takes a third of the time
     params = load_params(overrides=read_overrides(options.set, options.preset)).model
     print(f"| {'row':24} | {'output (C, H, W)':>16} | {'parameters':>12} | {'multiply-adds':>15} |")
