@@ -64,17 +64,13 @@ def run(options: argparse.Namespace) -> None:
     warnings.filterwarnings("ignore", module="PIL")  # about oddities of files that it reads all the same
     write = {"json": _write_json, "csv": _write_csv, None: _write_text}[options.form]
     failed: list[str] = []
-    try:
-        with _output(options.out) as out:
-            # On a terminal the answers themselves show how far it is.
-            bar = tqdm(total=total, unit=" images", disable=True if out.isatty() else None)
-            sources = _sources(options.paths, options.out)
-            # Closed where it is left, or the pictures that wait would be decoded before Python ends.
-            with bar, closing(_answers(classifier, sources, options.top, bar, failed)) as answers:
-                write(out, answers)
-    except BrokenPipeError:  # as of `| head`; Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    with _output(options.out) as out:
+        # On a terminal the answers themselves show how far it is.
+        bar = tqdm(total=total, unit=" images", disable=True if out.isatty() else None)
+        sources = _sources(options.paths, options.out)
+        # Closed where it is left, or the pictures that wait would be decoded before Python ends.
+        with bar, closing(_answers(classifier, sources, options.top, bar, failed)) as answers:
+            write(out, answers)
     if failed:
         sys.exit(1)
 
@@ -157,7 +153,6 @@ def _output(path: Path | None) -> Iterator[TextIO]:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
         yield sys.stdout
-        sys.stdout.flush()
         return
     if os.path.exists(path) and not os.path.isfile(path):  # a named pipe, a device: a file must not take its place
         try:

@@ -12,7 +12,8 @@ import difflib
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     if options.name is None:
+        if options.run is not None:
+            raise UserError("--run needs a preset before it: coatnet preset NAME --run")
         print(*read_yaml(PRESETS), sep="\n")
         return
-    try:
-        values = read_preset(options.name)
-    except UserError:
-        print(f"-S no_such_preset={options.name}")  # DVC refuses it; on nothing at all it would run the defaults
-        raise
+    values = read_preset(options.name)
     if edits := uncommitted():
         print(f"set aside, since not committed in {PARAMS}: {', '.join(edits)}", file=sys.stderr)
     arguments = as_dvc_arguments(values)
@@ -51,6 +50,22 @@ def run(options: argparse.Namespace) -> None:
         print(*arguments)
     else:
         sys.exit(run_experiment(*arguments, *options.run))
+
+
+@contextmanager
+def refused_by_dvc_on_failure(words: list[str]) -> Iterator[None]:
+    """Where `coatnet preset` fails, prints what DVC refuses; on nothing at all `dvc exp run $(...)` runs the defaults.
+
+    Args:
+        words: of the command line, which may be wrong.
+    """
+    try:
+        yield
+    except BaseException as error:
+        helped = isinstance(error, SystemExit) and not error.code
+        if words[:1] == ["preset"] and "--run" not in words and not helped:
+            print("-S no_such_preset=1")
+        raise
 
 
 def read_preset(name: str) -> dict[str, Any]:

@@ -150,6 +150,18 @@ def test_standard_input(capsys, monkeypatch):
     assert (row["file"], row["name"]) == ("standard input", expected()[0].name)
 
 
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_stream_that_the_shell_closed_is_empty_or_goes_nowhere(stream, capsys, monkeypatch):
+    """As by `>&-`, for which Python has None."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    monkeypatch.setattr(sys, stream, None)
+    assert failing("-", "pictures/a.png", "nowhere.png") == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "error: standard input is empty",
+        "error: nowhere.png cannot be read: No such file or directory",
+    ]
+
+
 def test_a_file_appears_whole_or_not_at_all(capsys, monkeypatch):
     Path("answers.json").write_text("former")
     main(["predict", "--json", "--out", "answers.json", "pictures"])

@@ -125,11 +125,27 @@ def test_values_reach_dvc_as_they_are(name, value, tmp_path):
     assert applied(tmp_path, words) == load_params(overrides={name: value})
 
 
-def test_an_unknown_preset_prints_what_dvc_refuses(tmp_path, capsys):
-    with pytest.raises(SystemExit, match=r"did you mean flagship\?"):
-        main(["preset", "flagshp"])
+@pytest.mark.parametrize(
+    "words", [["flagshp"], ["two-cores", "-S", "seed=1"], ["two-cores", "--seed"], ["flagship", "smoke"]]
+)
+def test_of_whatever_fails_dvc_gets_what_it_refuses(words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["preset", *words])
+    assert ended.value.code
     with pytest.raises(InvalidArgumentError):
         applied(tmp_path, capsys.readouterr().out.split())
+
+
+def test_an_unknown_preset_is_told_the_nearest():
+    with pytest.raises(SystemExit, match=r"did you mean flagship\?"):
+        main(["preset", "flagshp"])
+
+
+@pytest.mark.parametrize("words", [["--run"], ["--run", "smoke"]])
+def test_run_needs_a_name(words, monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="--run needs a preset before it"):
+        main(["preset", *words])
+    assert capsys.readouterr().out == ""
 
 
 def test_without_a_name_all_are_listed(capsys):
