@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..machine.files import write_json, write_text
 from ..training.checkpoint import NO_CHECKPOINT, Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
 from .card import card
@@ -33,15 +33,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Classifi
         UserError: it is missing, broken, or not of this project.
     """
     path = Path(path)
-    is_folder = os.path.isdir(path)
-    file = path / WEIGHTS if is_folder else path
-    try:
-        open(file, "rb").close()  # safetensors says of what it may not open that it is missing
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    return Classifier(_read_folder(path) if is_folder else load_checkpoint(path), device=device)
+    return Classifier(_read_folder(path) if os.path.isdir(path) else load_checkpoint(path), device=device)
 
 
 def write_folder(
@@ -145,7 +137,7 @@ def _read_folder(folder: Path) -> Checkpoint:
     except OSError as error:
         raise UserError(f"{error.filename or path} cannot be read: {error.strerror or error}") from None
     except NO_CHECKPOINT as error:
-        raise UserError(f"{folder} is no model of this version: {' '.join(str(error).split())}") from None
+        raise UserError(f"{folder} is no model of this version: {one_line(error)}") from None
 
 
 @torch.no_grad()

@@ -68,7 +68,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}: run `dvc repro train` or `dvc pull` first") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     except NO_CHECKPOINT as error:
         raise UserError(f"{path} is no checkpoint of this version: {one_line(error)}") from None
 

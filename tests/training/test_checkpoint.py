@@ -81,5 +81,5 @@ def test_a_refusal_says_why_in_one_line(checkpoint, tmp_path):
 
 
 def test_what_is_there_but_cannot_be_read_is_not_called_missing(checkpoint, tmp_path):
-    with pytest.raises(UserError, match=re.escape(f"{tmp_path} cannot be read (")):
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path} cannot be read: ")):
         load_checkpoint(tmp_path)
