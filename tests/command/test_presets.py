@@ -6,7 +6,7 @@ import yaml
 from dvc.exceptions import InvalidArgumentError
 from dvc.utils.hydra import apply_overrides
 
-from coatnet import load_params
+from coatnet import UserError, load_params
 from coatnet.command import main, presets
 from coatnet.command.presets import as_dvc_arguments, read_preset, uncommitted
 from coatnet.params import dotted
@@ -51,9 +51,14 @@ def clone(tmp_path, monkeypatch) -> Path:
     return tmp_path / "clone"
 
 
-@pytest.mark.parametrize("path", ["/my data/Bob's", "C:\\data\\", "\\'", "7", "a,b", "~/x", ""])
+@pytest.mark.parametrize("path", ["/my data/Bob's", "C:\\data\\", "\\'", "7", "a,b", "~/x"])
 def test_dvc_reads_any_path(path, tmp_path):
     assert applied(tmp_path, as_dvc_arguments({"data.archive": path})).data.archive == path
+
+
+def test_dvc_reads_an_empty_path_as_it_is(tmp_path):
+    with pytest.raises(UserError, match="data.archive='' is not valid"):
+        applied(tmp_path, as_dvc_arguments({"data.archive": ""}))
 
 
 @pytest.mark.parametrize("before", NAMES)
