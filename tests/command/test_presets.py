@@ -57,7 +57,7 @@ def test_dvc_reads_any_path(path, tmp_path):
 
 
 def test_dvc_reads_an_empty_path_as_it_is(tmp_path):
-    with pytest.raises(UserError, match="data.archive='' is not valid"):
+    with pytest.raises(UserError, match=r"data\.archive='' is not valid"):
         applied(tmp_path, as_dvc_arguments({"data.archive": ""}))
 
 
