@@ -27,10 +27,11 @@ PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "float32"}  # as `train.pre
 def autocast_dtype(train: TrainParams, device: torch.device) -> torch.dtype:
     """What autocast computes in; float32 leaves autocast off.
 
-    `auto` is bf16 where units of their own multiply matrices in it: on CUDA, and in Intel's CPUs with AMX.
+    `auto` is bf16 where instructions of their own multiply in it: on CUDA, and on CPUs with AMX or AVX512_BF16.
     """
-    amx = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
-    bf16 = train.precision == "bf16" or (train.precision == "auto" and (device.type == "cuda" or amx))
+    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    fast = device.type == "cuda" or has.get("amx_bf16", False) or has.get("avx512_bf16", False)
+    bf16 = train.precision == "bf16" or (train.precision == "auto" and fast)
     return torch.bfloat16 if bf16 else torch.float32
 
 
