@@ -44,18 +44,8 @@ class BatchAugment:
     In order: colour operations of the policy on the source pixels; normalising; one sampling for crop, resize, flip
     and the policy's geometry; random erasing; mixup or cutmix; label smoothing.
 
-    Where this differs from the same recipe in torchvision, which augments the crop once it is resized:
-
-    - Colour comes before geometry, also where the policy has it the other way round. A table of values and a
-      resampling commute but for rounding; a histogram or a mean is measured over the crop's source pixels, so the
-      black that a rotation brings in is not counted, and stays black.
-    - Sharpness works on source pixels, so at a larger output it is stronger than on enlarged ones.
-    - A rotated image is resampled once, not twice, and not rounded to whole values after it. At the border of a
-      rotated crop the image ends sharply instead of fading over one pixel, and what one operation moves out of the
-      image the next can bring back.
-    - Resizing is bilinear without antialiasing, which only differs where the output is smaller than the crop.
-    - Mixup and cutmix draw for each image, not for each batch. The partner is the image before it in the batch, so
-      the batch's own order must be random.
+    Where this differs from the same recipe in torchvision: docs/augmentation.md. In mixup and cutmix an image's partner
+    is the one before it in the batch, so the batch's own order must be random.
 
     Args:
         params: what to do. `AugmentParams()` only resizes.
