@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Listed = Annotated[tuple[Item, ...], Strict(False)]
 Range = Annotated[tuple[float, float], Strict(False)]  # least and greatest
 SizeFrom = Annotated[tuple[Annotated[int, Field(ge=0)], Pixels], Strict(False)]  # epoch, pixels
-MAX_OPERATIONS = 10  # that an image goes through; augment/policy.py has random numbers for as many
+MAX_OPERATIONS = 10  # that an image goes through; another number would change all random numbers (augment/policy.py)
 
 
 def _matching(pattern: str, meaning: str) -> AfterValidator:

@@ -11,7 +11,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from ..params import AugmentParams
+from ..params import MAX_OPERATIONS, AugmentParams
 from .random import integer, uniform
 
 
@@ -35,9 +35,9 @@ class Op(IntEnum):
     Invert = 14
 
 
-# Which row, whether it applies, which sign: for each of the ten operations that the parameters allow. Another number
-# would give all later lanes, and so all runs, other random numbers.
-POLICY_LANES = 3 * 10
+# Which row, whether it applies, which sign: for each operation. Another number would give all later lanes, and so all
+# runs, other random numbers.
+POLICY_LANES = 3 * MAX_OPERATIONS
 # Their magnitude is negated half of the time.
 SIGNED = (
     *(Op.ShearX, Op.ShearY, Op.TranslateX, Op.TranslateY, Op.Rotate),
