@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 _PATIENCE = 5.0  # seconds that the Hub has for an answer; its own client would try for minutes
 _WEIGHTS = "model.safetensors"  # of each model on the Hub; other formats are pickles
@@ -27,7 +27,9 @@ def create_peer(name: str, image_size: int, num_classes: int, pretrained: bool =
     try:
         model, _ = create_timm(name, image_size, num_classes, **weights)
     except Exception as error:  # as many kinds as there are models
-        raise _refusal(name, image_size, error) from error
+        raise UserError(
+            f"timm/{name} cannot be built for images of {image_size} pixels: {one_line(error)}"
+        ) from error
     try_image_size(model, name, image_size)
     return model
 
@@ -44,7 +46,7 @@ def create_timm(name: str, image_size: int, num_classes: int, **weights: Any) ->
 
 
 def check_peer_name(name: str, pretrained: bool = False) -> None:
-    """Raises `UserError` where timm has no such model, with the nearest, or is known to have no weights for it."""
+    """Raises `UserError` where timm has no such model (the nearest is given) or tag, or no weights for it on the Hub."""
     import timm
 
     if not timm.is_model(name):
@@ -58,6 +60,10 @@ def check_peer_name(name: str, pretrained: bool = False) -> None:
             f"timm has no weights on the Hub for model.name=timm/{name}"
             + (f", but for {', '.join(known)}" if known else ": take another model, or model.pretrained=false")
         )
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # an unknown tag
+        raise UserError(f"model.name=timm/{name} is unknown to timm: {one_line(error)}") from error
 
 
 def _hub_id(name: str) -> str | None:
@@ -103,9 +109,5 @@ def try_image_size(model: nn.Module, name: str, image_size: int) -> None:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
     except Exception as error:
-        raise _refusal(name, image_size, error) from error
+        raise UserError(f"timm/{name} does not take images of {image_size} pixels: {one_line(error)}") from error
     model.train(training)
-
-
-def _refusal(name: str, image_size: int, error: Exception) -> UserError:
-    return UserError(f"timm/{name} does not take images of {image_size} pixels: {' '.join(str(error).split())}")

@@ -139,7 +139,12 @@ def test_without_a_network_it_is_refused(params, monkeypatch, offline):
 def test_where_timm_has_no_weights_it_is_said_before_all_else(tiny, name, sentence):
     with pytest.raises(UserError, match=re.escape(sentence)):
         check_name(tiny(model__name=f"timm/{name}", model__pretrained=True).model)
-    check_name(tiny(model__name=f"timm/{name}").model)
+
+
+def test_without_weights_a_model_is_known_but_not_a_tag_that_timm_lacks(tiny):
+    check_name(tiny(model__name="timm/test_vit_relpos").model)
+    with pytest.raises(UserError, match=r"model\.name=timm/convnext_atto\.d3_in1k is unknown to timm: .*tag \(d3_in1k\)"):
+        check_name(tiny(model__name="timm/convnext_atto.d3_in1k").model)
 
 
 @pytest.mark.parametrize("name", [*CONFIGURATIONS, "timm/deit_tiny_distilled_patch16_224"])
