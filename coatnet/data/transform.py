@@ -34,12 +34,16 @@ class EvalTransform:
             UserError: the images are not uint8 of this shape.
         """
         check_images(images_bchw)
-        height, width = images_bchw.shape[-2:]
-        crop = self.crop or (NATIVE_CROP if height == width == self.image_size else 1.0)
+        height, width = map(int, images_bchw.shape[-2:])  # tensors while traced
+        crop = self.kept(height, width)
         h, w = round(height * crop), round(width * crop)
         top, left = (height - h) // 2, (width - w) // 2
         x = self._normalise(images_bchw[:, :, top : top + h, left : left + w])
         return interpolate(x, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
+
+    def kept(self, height: int, width: int) -> float:
+        """The fraction of the side that the centre crop keeps of images of this size."""
+        return self.crop or (NATIVE_CROP if height == width == self.image_size else 1.0)
 
 
 class Normalise:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.classes import class_names
 from ..data.pictures import as_rgb, fit
-from ..data.transform import NATIVE_CROP, EvalTransform, check_images
+from ..data.transform import EvalTransform, check_images
 from ..errors import UserError
 from ..machine.devices import this_device
 from ..models import check_image_sizes
@@ -44,13 +44,13 @@ class Transform:
     @property
     def crop(self) -> float:
         """The fraction of a fitted picture's side that the centre crop keeps."""
-        return self.evaluate.crop or (NATIVE_CROP if self.evaluate.image_size == self.size else 1.0)
+        return self.evaluate.kept(self.size, self.size)
 
     def __call__(self, pictures: Picture | Sequence[Picture]) -> Tensor:
         """Float32, N x 3 x image size x image size; without the N for a single picture.
 
         Raises:
-            UserError: a tensor is not uint8, 3 x H x W or N x 3 x H x W.
+            UserError: there is none, or one is neither a PIL image nor a uint8 tensor, 3 x H x W or N x 3 x H x W.
         """
         x_n3hw = self.evaluate(self.pixels(pictures))
         single = isinstance(pictures, Image.Image) or (isinstance(pictures, Tensor) and pictures.ndim == 3)
@@ -64,18 +64,21 @@ class Transform:
         """
         if isinstance(pictures, Image.Image) or (isinstance(pictures, Tensor) and pictures.ndim == 3):
             pictures = [pictures]
+        if not len(pictures):
+            raise UserError("there are no pictures to answer for")
         if isinstance(pictures, Tensor):
             check_images(pictures)
             if pictures.shape[2:] == (self.size, self.size):
                 return pictures
-        if not len(pictures):
-            raise UserError("there are no pictures to answer for")
         return torch.stack([self._fit(picture) for picture in pictures])
 
     def _fit(self, picture: Picture) -> Tensor:
         if isinstance(picture, Tensor):
             check_images(picture[None])
             picture = Image.fromarray(picture.permute(1, 2, 0).cpu().contiguous().numpy())
+        if not isinstance(picture, Image.Image):
+            kind = type(picture).__name__
+            raise UserError(f"a picture is a PIL image or a uint8 tensor, not {kind}: open files with PIL.Image.open")
         fitted = fit(as_rgb(picture), self.size)
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
 
@@ -128,7 +131,7 @@ class Classifier:
                 uint8 tensor N x 3 x H x W.
 
         Raises:
-            UserError: a tensor is none of these.
+            UserError: a picture is none of these.
         """
         return self.logits(self.transform.pixels(pictures))
 

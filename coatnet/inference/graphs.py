@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from ..errors import UserError
 from ..machine.files import atomic_write
@@ -23,28 +22,17 @@ class Graph(nn.Module):
 
     Args:
         pixels: take images as shards hold them, uint8 N x 3 x size x size, and crop, normalise and resize them, as
-            `EvalTransform` does, which cannot be traced; else take what `classifier.transform` gives.
+            `EvalTransform` does; else take what `classifier.transform` gives.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, classifier: Classifier, pixels: bool):
         super().__init__()
         self.model = copy.deepcopy(classifier.model).to("cpu", memory_format=torch.contiguous_format)
-        self.flip, self.pixels = classifier.flip, pixels
-        transform, checkpoint = classifier.transform, classifier.checkpoint
-        kept = round(transform.size * transform.crop)
-        self.crop = slice((transform.size - kept) // 2, (transform.size - kept) // 2 + kept)
-        self.image_size = transform.evaluate.image_size
-        self.register_buffer("mean", torch.tensor(checkpoint.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(checkpoint.std).view(3, 1, 1))
+        self.flip = classifier.flip
+        self.transform = classifier.transform.evaluate if pixels else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        x_n3hw = images
-        if self.pixels:
-            x_n3hw = (images[:, :, self.crop, self.crop].float() / 255 - self.mean) / self.std
-            x_n3hw = interpolate(x_n3hw, (self.image_size, self.image_size), mode="bilinear", align_corners=False)
+        x_n3hw = self.transform(images)
         logits_nk: Tensor = self.model(x_n3hw)
         return (logits_nk + self.model(x_n3hw.flip(3))) / 2 if self.flip else logits_nk
 

@@ -105,9 +105,16 @@ def test_other_tensors_are_refused(classifier, wrong):
         classifier(wrong)
 
 
-def test_no_pictures_are_no_question(classifier):
+@pytest.mark.parametrize("wrong", ["cat.jpg", ["cat.jpg"], np.zeros((64, 64, 3), np.uint8)])
+def test_other_things_are_no_pictures(classifier, wrong):
+    with pytest.raises(UserError, match=r"not (str|ndarray): open files with PIL\.Image\.open"):
+        classifier(wrong)
+
+
+@pytest.mark.parametrize("none", [[], torch.empty(0, 3, 64, 64, dtype=torch.uint8)])
+def test_no_pictures_are_no_question(classifier, none):
     with pytest.raises(UserError, match="there are no pictures"):
-        classifier([])
+        classifier(none)
 
 
 def test_the_programs_own_precision_stays(classifier):
