@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> None:
 def files_below(folder: str, out: Path | None = None) -> Iterator[Path]:
     """Every file in `folder` and below it but hidden ones: a folder's own files by name, then those of its folders.
 
-    What is no regular file, such as a named pipe, on which a reader would wait for ever, is left out.
+    Links to files are followed, those to folders are not. What is no regular file, such as a named pipe, on which a
+    reader would wait for ever, is left out.
 
     Args:
         out: a file to leave out as well: the answers of a former call.

@@ -30,8 +30,8 @@ LIMITS = """\
   probability says how the model's own answers compare; it is no promise.
 - It was trained on pictures brought to {size} x {size} pixels. It does not see what is smaller than a few pixels there,
   and of a long picture only the middle square.
-- Pictures and labels come from the web. Their mistakes and their bias (places, people, what is photographed at all)
-  are the model's. Decide nothing about people by it."""
+- Mistakes and bias of its pictures and labels (places, people, what is photographed at all) are the model's. Decide
+  nothing about people by it."""
 
 
 def card(classifier: Classifier, metrics: dict[str, Any] | None, name: str, *, timm: bool) -> str:
@@ -92,7 +92,8 @@ def _data(classifier: Classifier) -> str:
 def _facts(classifier: Classifier, metrics: dict[str, Any] | None, name: str, timm: bool) -> dict[str, Any]:
     """The head of the card, as the Hub reads it."""
     facts: dict[str, Any] = {"library_name": "timm"} if timm else {}
-    facts |= {"pipeline_tag": "image-classification", "tags": ["image-classification", "coatnet"]}
+    family = ["coatnet"] if classifier.params["model"]["name"] == "coatnet" else []
+    facts |= {"pipeline_tag": "image-classification", "tags": ["image-classification", *family]}
     data = _data(classifier)
     if data == "tiny-imagenet":
         link = "https://www.image-net.org/download.php"

@@ -110,9 +110,11 @@ def coatnet_arguments(params: ModelParams) -> dict[str, Any] | None:
         "conv_expand_ratio": params.expansion,
         "conv_stride_mode": {"expand": "1x1", "depthwise": "dw"}[paper.stride_on],
         "conv_pool_type": pool,
+        "conv_act_layer": paper.activation,
         "conv_attn_early": paper.se_place == "before_norm",
         "conv_attn_act_layer": paper.se_activation,
         "conv_attn_ratio": params.se_ratio * params.expansion,  # of the output width
+        "transformer_act_layer": paper.activation,
         "transformer_dim_head": paper.head_dim,
         "transformer_expand_ratio": params.expansion,
         "transformer_pool_type": pool,

@@ -36,6 +36,7 @@ TIMMS = {
         "model.paper.stride_on": "expand",
         "model.paper.se_place": "before_norm",
     },
+    "coatnet-of-relu": TIMM_OPTIONS | {"model.paper.activation": "relu"},
     "coatnet-all-attention": TIMM_OPTIONS | {"model.layout": "TTTT", "model.paper.layer_scale": 0.1},
     "peer": {"model.name": "timm/test_resnet"},
     "peer-that-is-timms-coatnet": {"model.name": "timm/coatnet_0_224"},
@@ -94,6 +95,7 @@ def test_the_model_card_is_the_hubs_with_figures_and_gap(write):
     results = {(r.metric_name, r.metric_value, r.dataset_split) for r in card.data.eval_results}
     assert results == {("top-1, %", 37.63, "test"), ("top-5, %", 64.91, "test")}
     assert (card.data.model_name, card.data.license) == ("my-model", "other")
+    assert "coatnet" in card.data.tags
     for figure in ("36.69 to 38.58", "10,000 test images", "2.47 points"):
         assert figure in card.text
     assert "non-commercial" in card.text
@@ -128,6 +130,11 @@ def test_the_card_says_what_weights_the_model_started_from(write, overrides, wor
     _, folder, _ = write(overrides)
     text = ModelCard.load(folder / "README.md").text
     assert words in text and ("terms of their own" in text) == bool(overrides)
+
+
+def test_the_card_of_timms_model_is_not_tagged_as_a_coatnet(write):
+    _, folder, _ = write(TIMMS["peer"])
+    assert ModelCard.load(folder / "README.md").data.tags == ["image-classification"]
 
 
 @pytest.mark.parametrize("flip", [False, True])
