@@ -10,10 +10,7 @@ What the paper fixes, and where:
 - global average pooling and a classifier (A.1)
 - stochastic depth (table 10); its linear rise over the blocks is Huang et al.'s (2016)
 
-What it leaves open, and what is done here: the pooled features are normalised (LN), as in any pre-norm network;
-convolutions have no bias but for those that end a branch; pooling windows do not overlap; squeeze-excite's ratio is
-of the expanded width, as in the table (timm's is of the output width: `model.se_ratio` 0.0625), after BN and GELU;
-weights start as EfficientNet's (convolutions) and by Glorot's rule (linear layers).
+What it leaves open, and what is done here: docs/models.md, "Deviations from the paper".
 
 Other choices are parameters, `model.paper.*`, named in params.yaml. Other implementations': the stride on the depthwise
 convolution (the paper's table 9: slower, better when small), average pooling, squeeze-excite before the norm or with
