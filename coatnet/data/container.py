@@ -32,6 +32,7 @@ _UNPACK: dict[bytes, Unpack] = {  # how a compressed file begins, and what reads
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
 }
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 _PIECE = 1 << 20  # bytes
 
 
@@ -82,7 +83,7 @@ class Container(ABC):
         """
         try:
             return self._read(self._members[name])
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError) as e:
+        except (OSError, EOFError, RuntimeError, UnicodeDecodeError, *_DAMAGED) as e:
             reason = getattr(e, "strerror", None) or e
             raise UserError(f"{self.path}: {name} cannot be read ({reason}): fetch or copy it again") from None
 
@@ -183,8 +184,9 @@ class _Tar(Container):
             self._tar = self._opened.enter_context(tarfile.TarFile(fileobj=file))
             members = list(self._tar)
             file.seek(self._tar.offset)
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                # Python takes a damaged header, or none, for the end; that is a block of zeros.
+            # Python takes a damaged header, or none, for the end; that is two blocks of zeros, and zeros after them.
+            end = 2 * tarfile.BLOCKSIZE
+            if file.read(end) != bytes(end) or any(map(any, iter(lambda: file.read(_PIECE), b""))):
                 raise tarfile.ReadError("no end")
             return [(f"{member.name}/" if member.isdir() else member.name, member) for member in members]
         except tarfile.TarError:

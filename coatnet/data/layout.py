@@ -32,8 +32,8 @@ from ..errors import UserError
 from .container import Container
 
 WNIDS, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val/val_annotations.txt"
-_TRAIN = re.compile(r"train/([^/]+)/images/[^/]+", re.IGNORECASE)
-_TEST = re.compile(r"val/images/[^/]+", re.IGNORECASE)
+_TRAIN = re.compile(r"train/([^/]+)/images/[^/]+")
+_TEST = re.compile(r"val/images/[^/]+")
 _SPLIT = re.compile(r"(.*?/)??train/[^/]+/.", re.DOTALL)  # the folder above train/CLASS/*
 # What splits are called, in capitals or not (so in Hugging Face's imagefolder); of test sets the first is used.
 _TRAINING, _TESTING = ("train", "training"), ("val", "valid", "validation", "test", "testing")
@@ -63,13 +63,17 @@ def read_layout(files: Container, holdout: float) -> Layout:
         holdout: fraction of each class's training images that is held out; it must not be 0 where no test images are.
 
     Raises:
-        UserError: no layout is known, or several could be meant, or the one that is found is broken.
+        UserError: no layout is known, or several could be meant, or the one that is found is broken, or a class has
+            fewer than two training images: one could not be both trained on and held out.
     """
     lists = _above(files, WNIDS) + _above(files, ANNOTATIONS)
     root = min(lists, key=len, default="")
     # Many sort Tiny ImageNet's val images into folders and leave the lists where they were.
     is_sorted = _folders(files.names, f"{root}train/") & _folders(files.names, f"{root}val/")
     layout = tiny_imagenet(files) if lists and not is_sorted else class_folders(files)
+    count = Counter(label for _, label in layout.train)
+    if few := next((name for label, (name, _) in enumerate(layout.classes) if count[label] < 2), None):
+        raise UserError(f"{files.path}: class {few} has fewer than 2 training images: add some or remove it")
     if not layout.test and not holdout:
         raise UserError(
             f"{files.path} has no val/CLASS/* or test/CLASS/*: have some training images held out for evaluation, such "
@@ -134,7 +138,7 @@ def class_folders(files: Container) -> Layout:
 
     Raises:
         UserError: there are no such folders or several places that could be meant, an image is in none, or a class is
-            on one side only or has too few images.
+            on one side only or has no images.
     """
     train, test = _enter_splits(files)
     left_out: Counter[str] = Counter()
@@ -152,8 +156,6 @@ def class_folders(files: Container) -> Layout:
         if test and not (here and there):
             has, lacks = (train, test) if here else (test, train)
             raise UserError(f"{files.path}: class {name} is in {has} but has no images in {lacks}: add or remove it")
-        if not here or len(here) < 2:
-            raise UserError(f"{files.path}: class {name} has fewer than 2 training images: add some or remove it")
     words = {wnid: text for wnid, text, *_ in _rows(files, WORDS, columns=2)} if WORDS in files.names else {}
     train_items, test_items = (
         [(file, label) for label, name in enumerate(classes) for file in found.get(name, ())]

@@ -21,12 +21,11 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..machine.files import atomic_write, write_text
 from .archive import Archive
+from .layout import Item
 
 SHARD = 20_000 * 3 * 64 * 64  # bytes of images a file at most: 246 MB, one of them in memory at a time
 _BLOCK = 250 * 3 * 64 * 64  # bytes of images that a thread decodes at a time
 _LISTED = 100  # groups of duplicates that the report names
-
-Item = tuple[str, int]  # file, label
 
 
 def write_shards(archive: str | Path, folder: str | Path) -> dict[str, Any]:

@@ -244,6 +244,24 @@ def test_a_tar_with_a_damaged_head(tmp_path):
         open_container(tmp_path / "data")
 
 
+def test_a_tar_with_a_head_of_zeros_is_not_taken_for_a_shorter_one(tmp_path):
+    content = bytearray(pack_tar(tmp_path / "data", FILES).read_bytes())
+    head = _heads(content)[1]
+    content[head : head + tarfile.BLOCKSIZE] = bytes(tarfile.BLOCKSIZE)
+    (tmp_path / "data").write_bytes(content)
+    with pytest.raises(UserError, match=r"data is neither a folder nor a whole zip or tar: fetch or copy it again"):
+        open_container(tmp_path / "data")
+
+
+def test_a_zip_with_a_damaged_name_is_one_sentence(tmp_path):
+    source = pack(tmp_path / "a.zip", {"vögel.png": b"bird"}, root="")
+    content = bytearray(source.read_bytes())
+    content[content.index("ö".encode()) + 1] = ord("x")  # of the file itself, not of the list at the end
+    source.write_bytes(content)
+    with open_container(source) as files, pytest.raises(UserError, match=r"vögel\.png cannot be read \(.*\): fetch"):
+        files.read("vögel.png")
+
+
 def test_a_tar_of_the_program_tar(tmp_path):
     if shutil.which("tar") is None:
         pytest.skip("there is no program tar here")

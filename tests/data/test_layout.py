@@ -218,6 +218,8 @@ KNOWN = "the layouts known are train/CLASS/* with val/CLASS/* or test/CLASS/*, C
         (by_folder() | {"val/wolf/1.png": b""}, "class wolf is in val/ but has no images in train/"),
         (by_folder() | {"train/wolf/1.txt": b""}, "class folder wolf holds no image that is known"),
         (by_folder(train=1), "class big cat has fewer than 2 training images"),
+        (members(train=1), "class n02 has fewer than 2 training images"),
+        (renamed(members(), train="Train"), "class n01 has no images in train/n01/images/*.JPEG"),
         (
             {name: content for name, content in by_folder().items() if "dog" in name},
             "dog is the only class, but at least two are needed",
