@@ -62,7 +62,8 @@ def _fetch_from(url: str, path: Path) -> str | None:
                 return None
         except requests.RequestException as error:
             tries = 1 if _size(path) > start else tries + 1
-            refused = not isinstance(error, _PASSING) and getattr(error.response, "status_code", 0) < 500
+            passing = isinstance(error, _PASSING) and not _is_distrust(error)
+            refused = not passing and getattr(error.response, "status_code", 0) < 500
             if refused or tries == TRIES:
                 return _reason(error)
         except (OSError, ValueError) as error:
@@ -85,10 +86,18 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def _is_distrust(error: requests.RequestException) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
 def _reason(error: requests.RequestException) -> str:
     match error:
         case requests.Timeout():
             return "no answer"
+        case requests.ConnectionError() if _is_distrust(error):
+            return "its certificate is not trusted here"
+        case requests.exceptions.ProxyError():
+            return "the proxy does not answer"
         case requests.ConnectionError():
             return "no connection"
         case requests.exceptions.ChunkedEncodingError():

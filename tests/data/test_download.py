@@ -1,8 +1,15 @@
 import hashlib
 import os
 import re
+import ssl
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from coatnet import UserError
 from coatnet.data import fetch
@@ -115,6 +122,33 @@ def test_certificates_that_are_not_there_are_named(path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(UserError, match=r"https://127\.0\.0\.1:9/: .*/nowhere/ca\.pem\): try again"):
         fetch(["https://127.0.0.1:9/"], SHA256, path)
+
+
+def test_a_certificate_that_is_not_trusted_is_named_at_once(path, tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    signed = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    own = signed.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    (tmp_path / "own.pem").write_bytes(
+        own + key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own.pem")
+    with serve(CONTENT) as server:
+        asked = []
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.get_request = lambda: asked.append(1) or type(server).get_request(server)
+        with pytest.raises(UserError, match=r": its certificate is not trusted here\)"):
+            fetch([server.url.replace("http:", "https:")], SHA256, path)
+    assert len(asked) == 1  # asking again would not help
+
+
+def test_a_proxy_that_is_not_there_is_named(path, monkeypatch):
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"http://example\.org/: the proxy does not answer"):
+        fetch(["http://example.org/"], SHA256, path)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
