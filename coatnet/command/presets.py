@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     if options.name is None:
         if options.run is not None:
             raise UserError("--run needs a preset before it: coatnet preset NAME --run")
-        print(*read_yaml(PRESETS), sep="\n")
+        print(*read_presets(), sep="\n")
         return
     values = read_preset(options.name)
     if edits := uncommitted():
@@ -68,16 +68,28 @@ def refused_by_dvc_on_failure(words: list[str]) -> Iterator[None]:
         raise
 
 
+def read_presets() -> dict[str, dict[str, Any]]:
+    """The values of each preset, by dotted parameter name.
+
+    Raises:
+        UserError: the file is missing, no YAML, or not of that form.
+    """
+    presets = read_yaml(PRESETS)
+    if not isinstance(presets, dict) or not all(isinstance(values, dict) for values in presets.values()):
+        raise UserError(f"{PRESETS}: each preset must be a name with parameters and their values below it")
+    return {name: dotted(values) for name, values in presets.items()}
+
+
 def read_preset(name: str) -> dict[str, Any]:
     """Values by dotted parameter name that make, over params.yaml as it lies here, the committed one with the preset.
 
     Raises:
         UserError: there is no such preset; the nearest is given.
     """
-    presets = read_yaml(PRESETS)
+    presets = read_presets()
     if name not in presets:
         near = difflib.get_close_matches(name, presets, n=1, cutoff=0)
-        raise UserError(f"{name} is no preset in {PRESETS}; did you mean {near[0]}?")
+        raise UserError(f"{name} is no preset in {PRESETS}" + (f"; did you mean {near[0]}?" if near else ""))
     return uncommitted() | presets[name]
 
 

@@ -76,6 +76,8 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
     """
     if not 0 < scale < math.inf:  # nor NaN
         raise UserError(f"--scale {scale} is not above 0 and finite")
+    if "seed" in common:
+        raise UserError(f"-S seed does nothing in a study: its seeds are those of {STUDY}")
     names = {changes["preset"] for changes in study["runs"].values() if "preset" in changes}
     presets = {name: read_preset(name) for name in names}
     runs = []
@@ -100,13 +102,22 @@ def plan(study: dict[str, Any], scale: float, common: dict[str, Any]) -> list[Ru
 
 
 def recorded() -> "pd.DataFrame":
-    """The last report's rows, of whatever plan; none where there is no report."""
+    """The last report's rows, of whatever plan; none where there is no report.
+
+    Raises:
+        UserError: somebody's edit left no table.
+    """
     import pandas as pd
 
     try:
-        return pd.read_csv(REPORTS / "study.csv", dtype={"commit": str})  # some are all digits
+        table = pd.read_csv(REPORTS / "study.csv", dtype={"commit": str})  # some are all digits
     except (FileNotFoundError, pd.errors.EmptyDataError):
         return pd.DataFrame({"experiment": []})
+    except pd.errors.ParserError:
+        table = pd.DataFrame()
+    if "experiment" not in table or table.experiment.isna().any():
+        raise UserError(f"{REPORTS / 'study.csv'} is no table of runs: mend it, or restore it from Git")
+    return table
 
 
 def finished(runs: list[Run]) -> "pd.DataFrame":
@@ -124,7 +135,7 @@ def finished(runs: list[Run]) -> "pd.DataFrame":
             files = ((experiment["revs"] or [{}])[-1].get("data") or {}).get("metrics", {})
             results = files.get("reports/metrics.json", {}).get("data", {})
             costs = {key: value for file in files.values() for key, value in file.get("data", {}).items()}
-            if results and all(key in costs for key in COSTS):
+            if results.keys() >= set(RESULTS) and costs.keys() >= set(COSTS):
                 row = {key: results[key] for key in RESULTS} | {key: costs[key] for key in COSTS}
                 rows[experiment["name"]] = row | {"commit": commit["rev"][:7]}
     return pd.DataFrame(

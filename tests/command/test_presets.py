@@ -141,6 +141,20 @@ def test_of_whatever_fails_dvc_gets_what_it_refuses(words, tmp_path, capsys):
         applied(tmp_path, capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("text", ["", "mine:\n", "mine: 3\n", "- mine\n", "a: {train.lr: 1}\nmine: [1]\n"])
+def test_a_slip_in_the_file_is_one_sentence(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("presets.yaml").write_text(text)
+    for words in ([], ["mine"]):
+        with pytest.raises(SystemExit, match=r"presets\.yaml: each preset must be a name with parameters"):
+            main(["preset", *words])
+
+
+def test_a_preset_may_be_nested_as_the_parameters_are(clone, capsys):
+    Path("presets.yaml").write_text("mine: {model: {layout: CCCT}, train: {lr: 0.5}}\n")
+    assert printed(capsys, "mine") == ["-S", "model.layout=CCCT", "-S", "train.lr=0.5"]
+
+
 def test_an_unknown_preset_is_told_the_nearest():
     with pytest.raises(SystemExit, match=r"did you mean flagship\?"):
         main(["preset", "flagshp"])

@@ -1,3 +1,4 @@
+import json
 import math
 import shutil
 from collections import Counter
@@ -52,7 +53,7 @@ def test_scale_shrinks_epochs_and_the_image_s_area():
 
 
 def test_a_run_s_own_values_come_over_those_of_all():
-    (run,) = plan({"seeds": [1], "runs": {"one": {"model.layout": "CCCT"}}}, 1, {"model.layout": "CCCC", "seed": 5})
+    (run,) = plan({"seeds": [1], "runs": {"one": {"model.layout": "CCCT"}}}, 1, {"model.layout": "CCCC"})
     assert (run.values["model.layout"], run.seed, run.values["seed"]) == ("CCCT", 1, 1)
 
 
@@ -135,6 +136,23 @@ def test_an_empty_report_is_none(clone):
     assert finished(plan(study.read_study(), 1, {})).empty
 
 
+def test_a_report_that_is_no_table_is_not_written_over(clone):
+    (line,) = report(plan(study.read_study(), 1, {})[0])[1:]
+    for broken in (f"{line}\n", f"<<<<<<< HEAD\n{line}\n", f"run,experiment\none,{'a'}\n=======\n", "a,b\n1,2,3\n"):
+        Path("reports/study.csv").write_text(broken)
+        with pytest.raises(SystemExit, match=r"study\.csv is no table of runs: mend it, or restore it from Git"):
+            main(["study"])
+        assert Path("reports/study.csv").read_text() == broken
+
+
+def test_an_experiment_of_other_metrics_is_passed_by(clone, monkeypatch):
+    metrics = {"reports/metrics.json": {"data": {"top1": 50.0}}, "reports/train.json": {"data": FACTS}}
+    found = {"name": "mine", "revs": [{"data": {"metrics": metrics}}]}
+    shown = json.dumps([{"rev": "0123456", "experiments": [found]}])
+    monkeypatch.setattr(study.subprocess, "run", lambda *_, **__: CompletedProcess([], 0, stdout=shown))
+    assert finished(plan(study.read_study(), 1, {})).empty
+
+
 def test_uncommitted_values_are_named_since_runs_have_them(clone, monkeypatch, capsys):
     monkeypatch.setattr(study, "uncommitted", lambda: {"train.lr": 0.1, "data.holdout": 0.0})
     monkeypatch.setattr(study, "execute", lambda run: True)
@@ -151,6 +169,8 @@ def test_all_runs_can_have_the_original_s_image_size():
 def test_a_wrong_value_stops_before_any_run():
     with pytest.raises(UserError, match=r"did you mean train\.lr"):
         plan(STUDY, 1, {"train.l": 1})
+    with pytest.raises(UserError, match=r"-S seed does nothing in a study: its seeds are those of study\.yaml"):
+        plan(STUDY, 1, {"seed": 7})
     for scale in (0, -1, math.nan, math.inf):
         with pytest.raises(UserError, match=f"--scale {scale} is not above 0 and finite"):
             plan(STUDY, scale, {})
