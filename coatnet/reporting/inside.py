@@ -18,12 +18,12 @@ def last_attentions(model: nn.Module) -> dict[str, RelativeAttention]:
     return found
 
 
-def last_convolution(model: nn.Module, params: ModelParams) -> tuple[str, nn.Module] | None:
-    """The last stage of convolutions and its name; None where there is none, or the model is no CoAtNet."""
+def last_convolution(model: nn.Module, params: ModelParams) -> nn.Module | None:
+    """The last stage of convolutions; None where there is none, or the model is no CoAtNet."""
     number = params.layout.rfind("C") + 1
     if params.name != "coatnet" or not number:
         return None
-    return f"stage{number}", model.get_submodule(f"stage{number}")
+    return model.get_submodule(f"stage{number}")
 
 
 @torch.no_grad()

@@ -40,8 +40,8 @@ def test_attention_is_what_the_layer_used(model, params, size):
 
 
 def test_grad_cam_by_hand(model, params):
-    name, layer = last_convolution(model, params)
-    assert name == "stage3"
+    layer = last_convolution(model, params)
+    assert layer is model.stage3
     x_bchw, classes_b = torch.randn(2, 3, 32, 32), torch.tensor([3, 0])
     maps_bhw = grad_cam(model, layer, x_bchw, classes_b)
     features = []

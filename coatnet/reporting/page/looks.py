@@ -15,7 +15,7 @@ from .run import Run
 RIGHT, WRONG = 4, 4  # images: the surest answers of each kind
 HEADS = 12  # of a layer, at most
 PIXELS = 112  # a side
-BRIGHT = 4  # times its even share a token gets at least where the map is brightest: attention to all alike is dim
+BRIGHT = 4  # times its even share: what a map's brightest token has at least, so that attention to all alike is dim
 # Of the tokens whose attention is shown: fractions of height and width.
 PLACES = {"upper left": (0.25, 0.25), "middle": (0.5, 0.5), "lower right": (0.75, 0.75)}
 
@@ -67,14 +67,14 @@ def attended(run: Run) -> tuple[list[Row], pd.DataFrame]:
 
 def grad_cams(run: Run) -> tuple[list[Row], pd.DataFrame]:
     """Where the last convolutions found what spoke for the answer: the surest right answers, then the surest wrong."""
-    found = last_convolution(run.checkpoint.model, run.checkpoint.model_params)
-    if not found:
+    layer = last_convolution(run.checkpoint.model, run.checkpoint.model_params)
+    if layer is None:
         return [], pd.DataFrame()
     chosen = _chosen(run)
     x_bchw, images_bchw = _inputs(run, chosen)
     answers = run.answers.loc[chosen]
     classes_b = torch.tensor([run.names.index(name) for name in answers.predicted])
-    cams = grad_cam(run.checkpoint.model, found[1], x_bchw, classes_b)
+    cams = grad_cam(run.checkpoint.model, layer, x_bchw, classes_b)
     rows = []
     for title, right in (("Right answers", True), ("Wrong answers", False)):
         pictures = []
