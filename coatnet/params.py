@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
-from .errors import UserError
+from .errors import UserError, one_line
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -238,15 +238,7 @@ class TrainParams(Section):
     def _fits_together(self) -> Self:
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"train.warmup_epochs={self.warmup_epochs} is more than train.epochs={self.epochs}")
-        if self.batch_size % self.accumulation:
-            raise ValueError(
-                f"train.batch_size={self.batch_size} cannot be cut into train.accumulation={self.accumulation} parts"
-            )
-        if self.processes != "auto" and self.batch_size % (parts := self.processes * self.accumulation):
-            raise ValueError(  # training says the same of as many processes as there are: auto, or torchrun's
-                f"train.batch_size={self.batch_size} cannot be cut into train.accumulation={self.accumulation} parts "
-                f"in each of {self.processes} processes: make it a multiple of {parts}"
-            )
+        self.check_parts(1 if self.processes == "auto" else self.processes)
         if self.image_size:
             starts = [epoch for epoch, _ in self.image_size]
             if starts[0] != 0 or sorted(set(starts)) != starts:
@@ -257,6 +249,16 @@ class TrainParams(Section):
                     f"{self.epochs} ends before it"
                 )
         return self
+
+    def check_parts(self, processes: int) -> None:
+        """Raises `ValueError` where a batch cannot be cut into equal parts for so many processes."""
+        parts = processes * self.accumulation
+        if self.batch_size % parts:
+            each = f" in each of {processes} processes" if processes > 1 else ""
+            raise ValueError(
+                f"train.batch_size={self.batch_size} cannot be cut into train.accumulation={self.accumulation} parts"
+                f"{each}: make it a multiple of {parts}"
+            )
 
     @property
     def checkpoint(self) -> str | None:
@@ -329,7 +331,7 @@ def read_yaml(path: str | Path) -> Any:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from None
 
 
 def load_params(path: str | Path = "params.yaml", overrides: Mapping[str, Any] | None = None) -> Params:
@@ -397,7 +399,9 @@ def _sentence(error: ValidationError) -> str:
         return str(first["ctx"]["error"])
     while name not in known and "." in name:
         name = name.rpartition(".")[0]
-    expected = dict.fromkeys(_expected(e) for e in error.errors() if _under(e, name))
+    errors = [e for e in error.errors() if _under(e, name)]
+    # A list whose items are wrong is also said to be too short.
+    expected = dict.fromkeys(_expected(e) for e in errors if e is errors[0] or e["type"] != "too_short")
     given = list(given) if isinstance(given, tuple) else given
     return f"{name}={given!r} is not valid: expected {' or '.join(expected)}"
 
@@ -410,6 +414,12 @@ def _expected(error: Any) -> str:
             return str(error["ctx"]["error"])
         case "tuple_type":
             return "a list"
+        case "too_short":  # none has a least length above 1
+            return "at least one entry"
+        case "too_long":
+            return f"at most {error['ctx']['max_length']} entries"
+        case "string_too_short":
+            return "some text"
         case "model_type":
             return "a section"
     return error["msg"].removeprefix("Input should be ")

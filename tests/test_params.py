@@ -46,6 +46,10 @@ def load(**overrides):
             "train.batch_size=128 cannot be cut into train.accumulation=1 parts in each of 3 processes: make it a "
             "multiple of 3",
         ),
+        ("augment.passes", ["cutmx"], "='cutmx' is not valid: expected 'plain', 'mixup', 'cutmix' or 'erase'"),
+        ("augment.passes", [], "augment.passes=[] is not valid: expected at least one entry"),
+        ("augment.crop_scale", [0.1, 0.5, 1.0], "is not valid: expected at most 2 entries"),
+        ("data.archive", "", "data.archive='' is not valid: expected some text"),
         ("model.dims", [96, 192, 192, 2**16 + 1], "is not valid: expected less than or equal to 65536"),
         ("model.stem_width", 10**30, "is not valid: expected less than or equal to 65536"),
         ("model.table.heads", 10**9, "is not valid: expected less than or equal to 65536"),
@@ -83,7 +87,6 @@ def load(**overrides):
         ("augment.erase.value", "random", "augment.erase.value='random' is not valid: expected 'zero' or 'noise'"),
         ("augment.crop_scale", [0.5, 0.1], "augment.crop_scale=[0.5, 0.1] is empty"),
         ("augment.erase.area", [0.1], "augment.erase.area=[0.1] is not valid: expected more entries"),
-        ("augment.passes", [], "augment.passes=[] is not valid"),
     ],
 )
 def test_what_is_refused_is_refused_in_one_sentence(name, value, sentence):

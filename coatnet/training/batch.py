@@ -25,10 +25,8 @@ class Batch(NamedTuple):
 
 
 def check_parts(train: TrainParams, world: World) -> None:
-    """Raises `UserError` where the batch cannot be cut into equal parts for all processes."""
-    parts = world.size * train.accumulation
-    if train.batch_size % parts:
-        raise UserError(
-            f"train.batch_size={train.batch_size} cannot be cut into train.accumulation={train.accumulation} parts "
-            f"in each of {world.size} processes: make it a multiple of {parts}"
-        )
+    """Raises `UserError` where the batch cannot be cut into equal parts for as many processes as there are."""
+    try:
+        train.check_parts(world.size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
