@@ -15,7 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..params import Params
 from .files import write_text
 
@@ -95,7 +95,8 @@ def check_log() -> None:
     try:
         importlib.import_module(MODULES.get(choice, choice))
     except Exception as error:  # an older package beside it raises whatever it likes
-        raise UserError(f"{CHOICE}={choice} does not work here ({error}): pip install {choice}, or unset it") from None
+        said = one_line(error)
+        raise UserError(f"{CHOICE}={choice} does not work here ({said}): pip install {choice}, or unset it") from None
 
 
 @contextmanager
@@ -125,8 +126,7 @@ def open_log(params: Params, folder: Path, name: str) -> Iterator[Callable[[Sequ
             return step()
         except Exception as error:  # whatever it is, training matters more
             write = None
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            tqdm.write(f"{choice} failed, and the run goes on without it: {said}")
+            tqdm.write(f"{choice} failed, and the run goes on without it: {type(error).__name__}: {one_line(error)}")
 
     def begin(epochs: int) -> Write:
         nonlocal logger

@@ -31,9 +31,9 @@ def free_memory() -> int:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    # On CUDA, on MPS, on a CPU.
+    # On CUDA, on MPS, on a CPU, on a CPU under Windows.
     return isinstance(error, torch.OutOfMemoryError) or any(
-        words in str(error) for words in ("out of memory", "can't allocate memory")
+        words in str(error) for words in ("out of memory", "can't allocate memory", "not enough memory")
     )
 
 

@@ -27,9 +27,7 @@ def create_peer(name: str, image_size: int, num_classes: int, pretrained: bool =
     try:
         model, _ = create_timm(name, image_size, num_classes, **weights)
     except Exception as error:  # as many kinds as there are models
-        raise UserError(
-            f"timm/{name} cannot be built for images of {image_size} pixels: {one_line(error)}"
-        ) from error
+        raise UserError(f"timm/{name} cannot be built for images of {image_size} pixels: {one_line(error)}") from error
     try_image_size(model, name, image_size)
     return model
 
@@ -46,7 +44,7 @@ def create_timm(name: str, image_size: int, num_classes: int, **weights: Any) ->
 
 
 def check_peer_name(name: str, pretrained: bool = False) -> None:
-    """Raises `UserError` where timm has no such model (the nearest is given) or tag, or no weights for it on the Hub."""
+    """Raises `UserError` where timm has no such model (the nearest is given), tag, or weights on the Hub."""
     import timm
 
     if not timm.is_model(name):

@@ -8,6 +8,20 @@ from coatnet.machine import memory
 from coatnet.training.engine import Trainer
 from tests.conftest import ROOT
 
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate",
+        "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory: you tried to allocate",
+        "MPS backend out of memory (MPS allocated: 1 GB)",
+    ],
+)
+def test_too_little_memory_as_each_system_says_it(words):
+    assert memory.is_out_of_memory(RuntimeError(words))
+    assert not memory.is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
 FAULTS = """
 import resource, torch
 from coatnet.machine.memory import keep_freed_memory
