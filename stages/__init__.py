@@ -15,7 +15,7 @@ REPORTS = Path("reports")
 
 
 def kept() -> tuple[Path, str]:
-    """Where that lies which is no DVC out, since DVC removes outs before a stage runs; and the run's name there.
+    """The folder of progress and logs, and the run's name in it; they are no DVC outs, which DVC removes at the start.
 
     `dvc exp run --temp` and DVC's queue work in a folder that is not found again, so theirs lies where they were
     started from, under the experiment's name.

@@ -68,7 +68,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _augmented(params: Params, shards: Shards, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Images of the first steps in 0..1, and their targets, as one process trains on them at the final size.
+    """Images of the first steps in 0..1, and their targets, as one process trains on whole batches at the final size.
 
     As many of each pass, `plot.images` in all.
     """

@@ -20,7 +20,7 @@ SLOW_START = 45  # seconds of a first step after which a day's work is foreseen,
 
 
 class Display:
-    """Progress and clock of a run. The clock leaves out the first step (start-up) and the curve's evaluations."""
+    """Progress and clock of a run. The clock leaves out the first step (start-up) and every `pause`."""
 
     def __init__(self, params: Params, steps: int, world: World, status: Path):
         self.params, self.steps, self.world, self.status = params, steps, world, status
@@ -43,11 +43,11 @@ class Display:
             + f": {self.params.train.epochs} epochs of {self.steps:,} steps of {self.batch} images"
         )
         self.say(why_not_resumed)
-        # disable=None: no bar where standard error is no terminal; the lines an epoch remain.
         if self.world.device.type == "cpu" and self.params.train.compile is not True:
             self.slow_start = threading.Timer(SLOW_START, self._slow_start)
             self.slow_start.daemon = True
             self.slow_start.start()
+        # disable=None: no bar where standard error is no terminal; the lines an epoch remain.
         self.bar = tqdm(total=self.total, unit=" images", unit_scale=True, disable=None if self.world.is_main else True)
         self._tell("starting")
 
@@ -55,7 +55,7 @@ class Display:
         self.done = self.bar.n = self.bar.initial = (epoch * self.steps + step) * self.batch
         self.timed_images, self.timed_seconds = int(clock["timed_images"]), clock["timed_seconds"]
         self.startup_seconds, self.earlier_seconds = clock["startup_seconds"], clock["seconds"]
-        self.say(f"Going on after epoch {epoch}" + (f", step {step}" if step else ""))
+        self.say(f"Going on after step {step} of epoch {epoch + 1}" if step else f"Going on after epoch {epoch}")
         self._tell("starting")
 
     def is_due(self) -> bool:
@@ -85,11 +85,20 @@ class Display:
             self._warn(self.rate())
 
     @contextmanager
-    def pause(self) -> Iterator[None]:
-        """What happens inside, the evaluation of a point of the curve, does not count as training."""
-        self._tell("evaluating")
+    def pause(self, doing: str) -> Iterator[None]:
+        """What happens inside does not count as training; those who watch are told what it is."""
+        self._tell(doing)
         yield
         self.mark = time.perf_counter()
+
+    @contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        """An error's sentence gets a line of its own, and no status is left that promises that the run goes on."""
+        try:
+            yield
+        except Exception:
+            self.close()
+            raise
 
     def epoch_done(self, row: dict[str, float]) -> None:
         rate, left = self.rate(), self.seconds_left()

@@ -21,7 +21,7 @@ class Status:
     """Of this process and moment, where it is made; of those that wrote it, where it is read."""
 
     folder: str  # where the run has its reports
-    doing: str  # starting, training or evaluating
+    doing: str  # starting, training, evaluating or saving
     epochs: int  # in all
     done: int  # images
     total: int  # images

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..augment import BatchAugment
 from ..data import Batches, Shards
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..machine.display import Display
 from ..machine.memory import check_batch, is_out_of_memory, smaller_parts
 from ..machine.processes import World
@@ -35,7 +35,7 @@ from .schedule import image_size, learning_rate
 class Trained:
     model: nn.Module  # the moving average where there is one, else the last weights
     history: list[dict[str, float]]  # one row an epoch
-    images_per_second: float  # of training steps, over all processes; neither start-up nor the curve's evaluations
+    images_per_second: float  # of training steps alone, over all processes; start-up, evaluations and saving left out
     minutes: float  # of training and evaluations, pauses between interrupted runs left out
     startup_seconds: float  # the first step: memory, autotuning, compilation
     precision: str  # bf16 or float32
@@ -99,18 +99,18 @@ class Trainer:
         """
         train = self.params.train
         first_epoch, first_step = self._resume()
-        on_history(self)
-        if self.world.device.type == "cpu":
-            with autocast(self.world.device, self.dtype):
-                check_batch(self.model, self.params, self.world, self.display.days_advice)
-        with deferred_signals() as stop:
+        with self.display.closed_on_error(), deferred_signals() as stop:
+            on_history(self)
+            if self.world.device.type == "cpu":
+                with autocast(self.world.device, self.dtype):
+                    check_batch(self.model, self.params, self.world, self.display.days_advice)
             for epoch in range(first_epoch, train.epochs):
                 self.start_epoch(epoch)
                 for batch in self.epoch_batches(epoch, first_step):
                     self.train_step(batch)
                     # About once a second: the only wait for the device inside an epoch.
                     if self.display.is_due() or stop:
-                        self.meter.check_finite(train, self.steps, self.progress.path)
+                        self._check_finite()
                         self.display.show(epoch, *self.meter.read())
                     if stop:
                         if self.world.size == 1:  # else the others' sums are not here: the last epoch's progress stays
@@ -119,8 +119,9 @@ class Trainer:
                         raise SystemExit(128 + stop[0])
                 first_step = 0
                 self.end_epoch(epoch)
-                on_history(self)
-                self._save(epoch + 1, 0)
+                with self.display.pause("saving"):
+                    on_history(self)
+                    self._save(epoch + 1, 0)
         self.display.close()
         return Trained(self.averaged, self.history, **self.display.summary(), precision=PRECISIONS[self.dtype])
 
@@ -159,7 +160,8 @@ class Trainer:
             self._accumulate(batch, total_step)
         except RuntimeError as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                raise UserError(f"torch.compile failed ({error}): train.compile=false trains without it") from error
+                said = one_line(error)
+                raise UserError(f"torch.compile failed ({said}): train.compile=false trains without it") from error
             if not is_out_of_memory(error):
                 raise
             memory_error = error.with_traceback(None)  # the traceback holds the step's tensors
@@ -203,7 +205,7 @@ class Trainer:
         """
         self.world.all_reduce(self.meter.totals)
         self.meter.add_weights(self.model, (epoch + 1) * self.steps - 1)
-        self.meter.check_finite(self.params.train, self.steps, self.progress.path)
+        self._check_finite()
         loss, top1 = self.meter.read()
         self.display.show(epoch, loss, top1)
         rate = learning_rate(self.params.train, (epoch + 1) * self.steps - 1, self.steps)
@@ -211,11 +213,14 @@ class Trainer:
         self.meter.reset()
         every = self.params.train.evaluate_every
         if every and ((epoch + 1) % every == 0 or epoch + 1 == self.params.train.epochs):
-            with self.display.pause():
+            with self.display.pause("evaluating"):
                 row |= self.curve.point(self.averaged, self.dtype)
         # Fixed rounding: equal runs give equal files.
         self.history.append({name: float(f"{value:.6g}") for name, value in row.items()})
         self.display.epoch_done(self.history[-1])
+
+    def _check_finite(self) -> None:
+        self.meter.check_finite(self.params.train, self.steps, self.progress.path if self.progress.kept else None)
 
     def _save(self, epoch: int, step: int) -> None:
         """Keeps what the next step, `step` of `epoch` (both from 0), needs."""

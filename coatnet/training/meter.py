@@ -41,16 +41,19 @@ class Meter:
         loss, hits, images = self.totals.tolist()
         return loss / images, 100 * hits / images
 
-    def check_finite(self, train: TrainParams, steps_per_epoch: int, progress_file: Path) -> None:
-        """Raises `UserError` where a loss was not finite so far; names the step. Waits for the device."""
+    def check_finite(self, train: TrainParams, steps_per_epoch: int, kept: Path | None) -> None:
+        """Raises `UserError` where a loss was not finite so far; names the step. Waits for the device.
+
+        Args:
+            kept: the file of this run's progress, if there is any.
+        """
         bad = int(self.first_bad_step)
         if bad == NEVER:
             return
         epoch, step = divmod(bad, steps_per_epoch)
-        exists = progress_file.exists()
-        kept = f"the progress before it is in {progress_file}" if exists else "nothing was saved before it"
+        where = f"the progress before it is in {kept}" if kept else "nothing was saved before it"
         raise UserError(
             f"the loss is not finite in epoch {epoch + 1}, step {step + 1}, at learning rate "
-            f"{learning_rate(train, bad, steps_per_epoch):.3g} ({kept}): lower train.lr, raise train.warmup_epochs "
+            f"{learning_rate(train, bad, steps_per_epoch):.3g} ({where}): lower train.lr, raise train.warmup_epochs "
             "or set train.clip_norm=1.0, with which the run starts afresh"
         )

@@ -51,17 +51,21 @@ class Progress:
 
     def __init__(self, path: Path, stamp: str, world: World):
         self.path, self.stamp, self.world = path, stamp, world
+        self.kept = False  # whether the file holds this run
 
     def save(self, state: dict[str, Any]) -> None:
         """Writes `state` under a temporary name, then renames it: a kill leaves the old progress or the new."""
         if self.world.is_main:
             with atomic_write(self.path) as temporary:
                 torch.save({"stamp": self.stamp, **state}, temporary)
+        self.kept = True
 
     def load(self) -> tuple[dict[str, Any] | None, str]:
         """The saved state, or None and, where a file is there, why it does not serve."""
         # Another machine has no such file.
-        return self.world.broadcast(self._read() if self.world.is_main else None)
+        state, why_not = self.world.broadcast(self._read() if self.world.is_main else None)
+        self.kept = state is not None
+        return state, why_not
 
     def _read(self) -> tuple[dict[str, Any] | None, str]:
         if not self.path.exists():

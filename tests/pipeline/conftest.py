@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests import forks
 from tests.conftest import GIT, PARAMS, ROOT, TINY, of_all_processes
 
 ALL = ["download", "preprocess", "train", "evaluate", "plot"]
+GOING_ON = re.compile(r"Going on after (step \d+ of )?epoch \d")
 ENVIRONMENT = {
     # Python may write its caches beside the code, as a user's does.
     **{key: value for key, value in GIT.items() if key != "PYTHONDONTWRITEBYTECODE"},

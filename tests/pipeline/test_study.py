@@ -6,6 +6,8 @@ import sys
 import pandas as pd
 import pytest
 
+from .conftest import GOING_ON
+
 pytestmark = pytest.mark.slow
 STUDY = """
 seeds: [0]
@@ -29,7 +31,7 @@ def test_a_study_goes_on_after_a_stop_and_reports(repository):
 
     finished = repository.run(*command).stdout
     assert "study: 1 of 2 runs are done, 1 to go" in finished
-    assert "Going on after epoch " in finished
+    assert GOING_ON.search(finished)
     table = pd.read_csv(repository.folder / "reports" / "study.csv")
     assert list(table.run) == ["plain", "deeper"]
     assert table.parameters[1] > table.parameters[0]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import defaultdict
 
 import pytest
@@ -57,6 +58,23 @@ def test_it_learns(tiny, train):
     assert [row["epoch"] for row in trained.history] == list(range(1, 13))
 
 
+def test_what_is_not_training_does_not_count_in_its_speed(tiny, train, shards, world, tmp_path, monkeypatch):
+    away, now = [0.0], time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: now() + away[0])
+    evaluate = engine.Curve.point
+
+    def slow(seconds, call):
+        away[0] += seconds
+        return call
+
+    monkeypatch.setattr(engine.Curve, "point", lambda *args: slow(1e6, evaluate)(*args))
+    trainer = Trainer(tiny(train__epochs=3), shards, world, tmp_path / "progress")
+    trained = trainer.run(on_history=lambda trainer: slow(1e6, None))  # a logger that waits for its network, say
+    images = 3 * trainer.steps * trainer.batches.batch_size
+    assert trained.images_per_second > images / 1e6
+    assert trained.minutes > 6e6 / 60
+
+
 def test_the_seed_decides(tiny, train, tmp_path):
     results = []
     for seed in (0, 0, 1):
@@ -84,7 +102,7 @@ def test_a_signal_costs_no_step(tiny, train, stop, unbroken, capsys, number):
     assert ended.code == 128 + number
     capsys.readouterr()
     again = train(tiny(**ALL_ON))
-    assert "Going on after epoch 1, step 3" in capsys.readouterr().out
+    assert "Going on after step 3 of epoch 2" in capsys.readouterr().out
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history
     assert signal.getsignal(number) == handler
@@ -105,7 +123,7 @@ def test_a_signal_in_a_later_pass_costs_no_step(tiny, train, stop, tmp_path, cap
     (tmp_path / "progress").unlink()
     stop(params, (0, 7), lambda: os.kill(os.getpid(), signal.SIGTERM), SystemExit)
     again = train(params)
-    assert "Going on after epoch 0, step 8" in capsys.readouterr().out
+    assert "Going on after step 8 of epoch 1" in capsys.readouterr().out
     assert same(unbroken.model, again.model)
     assert unbroken.history == again.history
 
@@ -120,6 +138,12 @@ def test_progress_of_another_run_is_not_taken_up(tiny, train, tmp_path, capsys, 
     assert "of other parameters, code or data: starting afresh" in capsys.readouterr().out
     (tmp_path / "progress").unlink()
     assert same(fresh.model, train(tiny(train__epochs=1, **change)).model)
+
+
+def test_progress_of_another_run_is_not_said_to_be_this_ones(tiny, train, tmp_path):
+    train(tiny(train__epochs=1))
+    with pytest.raises(UserError, match=r"not finite in epoch 1, step \d+, at .* \(nothing was saved before it\)"):
+        train(tiny(train__epochs=1, train__lr=1e30))
 
 
 def test_broken_progress_is_no_progress(tiny, train, tmp_path, capsys):
@@ -149,6 +173,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny, train, tmp_path, monkeypa
     with pytest.raises(UserError, match=sentence):
         train(params)
     assert torch.load(tmp_path / "progress")["epoch"] == 1
+    assert not (tmp_path / "progress.json").exists()  # the status: of a run that does not go on
 
 
 @pytest.mark.parametrize(
