@@ -21,8 +21,8 @@ from torch import nn
 from coatnet import UserError, create_model, load_params
 from coatnet.command.presets import read_overrides
 
-# Ours (params.yaml's defaults, or a preset) and timm's nearest. convnext_atto is as large as the table's model.
-PAIRS = {"table": "convnext_atto"} | {f"paper-coatnet-{size}": f"coatnet_{size}_224" for size in range(5)}
+# Our presets and timm's nearest. convnext_atto is as large as the original's model.
+PAIRS = {"original-224": "convnext_atto"} | {f"paper-coatnet-{size}": f"coatnet_{size}_224" for size in range(5)}
 
 
 def training_step(
@@ -82,10 +82,8 @@ def peak_memory(step: Callable[[], object], device: str) -> float:
 
 def compare(name: str, options: argparse.Namespace, device: str) -> str:
     size, peer = options.image_size, PAIRS[name]
-    params = load_params(
-        overrides=read_overrides([f"model.image_size={size}"], None if name == "table" else name)
-    ).model
-    same = {} if name == "table" else {"drop_path_rate": params.paper.drop_path, "img_size": size}
+    params = load_params(overrides=read_overrides([f"model.image_size={size}"], name)).model
+    same = {} if params.variant == "table" else {"drop_path_rate": params.paper.drop_path, "img_size": size}
     models = {name: create_model(params), f"timm/{peer}": timm.create_model(peer, num_classes=200, **same)}
     counts = [sum(parameter.numel() for parameter in model.parameters()) / 1e6 for model in models.values()]
     steps, memory = [], []
