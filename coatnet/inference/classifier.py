@@ -72,7 +72,7 @@ class Transform:
                 return pictures
         return torch.stack([self._fit(picture) for picture in pictures])
 
-    def _fit(self, picture: Picture) -> Tensor:
+    def _fit(self, picture: object) -> Tensor:
         if isinstance(picture, Tensor):
             check_images(picture[None])
             picture = Image.fromarray(picture.permute(1, 2, 0).cpu().contiguous().numpy())

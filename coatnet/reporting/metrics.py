@@ -87,14 +87,21 @@ def predictions(logits_nk: Tensor, labels_n: Tensor, names: list[str]) -> pd.Dat
 
 
 def per_class(answers: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each class (percent) and its most frequent wrong answer, from `predictions`, worst first."""
+    """Each class's images, accuracy (percent) with its 95% interval and most frequent wrong answer, worst first.
+
+    From `predictions`.
+    """
     rows = []
     for name, group in answers.groupby("actual", sort=True):
         wrong = group.predicted[group.predicted != name]
+        low, high = wilson_interval(len(group) - len(wrong), len(group))
         rows.append(
             {
                 "class": name,
+                "images": len(group),
                 "top1": round(100 * (1 - len(wrong) / len(group)), 2),
+                "top1_low": round(low, 2),
+                "top1_high": round(high, 2),
                 "taken_for": wrong.value_counts(sort=False).sort_index().idxmax() if len(wrong) else "",
             }
         )

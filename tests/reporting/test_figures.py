@@ -12,7 +12,7 @@ from coatnet.reporting.figures.calibration import reliability
 from coatnet.reporting.figures.classes import by_group, classes, groups
 from coatnet.reporting.figures.confusion import by_similarity, confusion, counts, pairs
 from coatnet.reporting.figures.curves import accuracy_curve, gap_curve, gaps, loss_curve
-from coatnet.reporting.figures.pictures import Picture, Row, augmented, diverging, heat, sheet
+from coatnet.reporting.figures.pictures import Picture, Row, augmented, diverging, heat, named_targets, sheet
 from coatnet.reporting.figures.style import TRAIN, inline_svg, save_png
 from coatnet.reporting.metrics import calibration
 
@@ -121,22 +121,35 @@ def test_reliability_shows_the_bins():
 
 def test_the_grid_names_a_second_class_only_where_one_was_mixed_in():
     smoothed = torch.tensor([[0.91, 0.03, 0.03, 0.03], [0.49, 0.03, 0.45, 0.03]])
-    rows = augmented(torch.rand(2, 3, 8, 8), smoothed, 0.12, ["a", "b", "c", "d"], columns=1)
+    targets = named_targets(smoothed, 0.12, ["a", "b", "c", "d"])
+    assert targets == [("a", 0.91, "", 0.0), ("a", 0.49, "c", 0.45)]
+    rows = augmented(torch.rand(2, 3, 8, 8), targets, columns=1)
     assert [picture.text for row in rows for picture in row.pictures] == ["a\n91%", "a\n49% + c"]
     texts = [text.get_text() for text in sheet(rows).axes[0].texts if text.get_text()]
     assert texts == ["a\n91%", "a\n49% + c"]
 
 
 def test_of_two_classes_the_second_is_named_where_one_was_mixed_in():
-    targets = torch.tensor([[0.95, 0.05], [0.41, 0.59]])
-    rows = augmented(torch.rand(2, 3, 8, 8), targets, 0.1, ["a", "b"])
+    targets = named_targets(torch.tensor([[0.95, 0.05], [0.41, 0.59]]), 0.1, ["a", "b"])
+    rows = augmented(torch.rand(2, 3, 8, 8), targets)
     assert [picture.text for picture in rows[0].pictures] == ["a\n95%", "b\n59% + a"]
 
 
+def test_no_caption_is_cut(monkeypatch):
+    text = "is boa constrictor\nsaid American alligator\n86% sure"
+    (found,) = sheet([Row("", [Picture(np.zeros((8, 8, 3), np.uint8), text, "")])]).axes[0].texts[2:]
+    assert found.get_text().split() == text.split()
+
+
 def test_many_classes_are_cut_to_the_worst_and_the_best():
-    table = pd.DataFrame({"class": [f"c{i:03}" for i in range(200)], "top1": np.arange(200) / 2, "taken_for": ""})
-    (axes,) = classes(table, shown=3).axes
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["c000", "c001", "c002", "c197", "c198", "c199"]
+    top1 = np.arange(200) / 2
+    table = pd.DataFrame({"class": [f"c{i:03}" for i in range(200)], "top1": top1, "taken_for": ""})
+    table.loc[0, "taken_for"] = "c7"
+    (axes,) = classes(table.assign(top1_low=top1 - 1, top1_high=top1 + 2), shown=3).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["c000 (c7)", "c001", "c002", "c197", "c198", "c199"]
+    (intervals,) = axes.collections
+    ends = [segment[:, 0].tolist() for segment in intervals.get_segments()]
+    assert ends == [[value - 1, value + 2] for value in (*top1[:3], *top1[-3:])]
 
 
 def test_pictures_of_a_sheet_do_not_overlap():

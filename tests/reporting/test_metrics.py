@@ -43,7 +43,16 @@ def test_predictions_and_their_classes():
     table = predictions(logits, torch.tensor([0, 0, 1, 2, 2]), ["a", "b", "c"])
     assert list(table.predicted) == ["a", "b", "b", "c", "a"]
     assert table.probability[0] == pytest.approx(logits.softmax(1)[0, 0].item(), abs=1e-4)
-    expected = pd.DataFrame({"class": ["a", "c", "b"], "top1": [50.0, 50.0, 100.0], "taken_for": ["b", "a", ""]})
+    expected = pd.DataFrame(
+        {
+            "class": ["a", "c", "b"],
+            "images": [2, 2, 1],
+            "top1": [50.0, 50.0, 100.0],
+            "top1_low": [9.45, 9.45, 20.65],
+            "top1_high": [90.55, 90.55, 100.0],
+            "taken_for": ["b", "a", ""],
+        }
+    )
     pd.testing.assert_frame_equal(per_class(table), expected)
 
 

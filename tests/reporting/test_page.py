@@ -175,6 +175,17 @@ def test_parameters_that_differ_from_the_original(make_run):
     assert "model.paper.pool" not in rows
 
 
+def test_curves_of_growing_images_are_explained(make_run, whole):
+    said = (
+        "The evaluated images have 64 pixels all along, those of training 32 up to epoch 3 and 48 up to epoch 5; up to"
+    )
+    sizes = {"train__image_size": [[0, 32], [3, 48], [5, 64]], "model__image_size": 64, "train__epochs": 8}
+    page = Page(report(make_run(ODD, **sizes))[1])
+    assert page.text.count(f"{said} there the test line lies too low.") == 1
+    assert page.text.count(said) == 3
+    assert "all along" not in Page(whole[2]).text
+
+
 def test_the_recipe_is_the_originals():
     values = dotted(load_params(PARAMS).model_dump(mode="json"))
     assert {name: values[name] for name in original.RECIPE} == original.RECIPE

@@ -6,22 +6,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..metrics import wilson_interval
-from .style import EVAL, MUTED, styled
+from .style import EVAL, INK, MUTED, styled
 
 
 @styled
 def classes(table: pd.DataFrame, shown: int = 12) -> Figure:
-    """The worst and the best classes, each with what it is most often taken for (`metrics.per_class`)."""
+    """The worst and the best classes with 95% intervals, and what each is mostly taken for (`metrics.per_class`)."""
     table = table if len(table) <= 2 * shown else pd.concat([table.head(shown), table.tail(shown)])
     figure = Figure(figsize=(8, 0.3 * len(table) + 1), layout="constrained")
     axes = figure.subplots()
-    labels = [
-        f"{row['class']}  (taken for {row.taken_for})" if row.taken_for else row["class"] for _, row in table.iterrows()
-    ]
-    axes.barh(range(len(table)), table.top1, color=EVAL)
+    labels = [f"{row['class']} ({row.taken_for})" if row.taken_for else row["class"] for _, row in table.iterrows()]
+    spread = [table.top1 - table.top1_low, table.top1_high - table.top1]
+    axes.barh(range(len(table)), table.top1, xerr=spread, color=EVAL, capsize=2, ecolor=INK)
     axes.set_yticks(range(len(table)), labels, fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="top-1, %", xlim=(0, 100), title="Worst and best classes")
+    axes.set(xlabel="top-1, %", xlim=(0, 100), title="Worst and best classes (and most frequent wrong answer)")
     axes.grid(visible=False, axis="y")
     return figure
 

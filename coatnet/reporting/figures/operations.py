@@ -14,6 +14,7 @@ from ...augment.policy import Op
 
 _COLUMNS = 5
 _GAP = 6  # pixels
+_UNITS = {Op.TranslateX: ", pixels", Op.TranslateY: ", pixels", Op.Rotate: ", degrees", Op.Posterize: ", bits"}
 
 
 def operations(image_chw: Tensor) -> Figure:
@@ -39,7 +40,8 @@ def operations(image_chw: Tensor) -> Figure:
                     axis.text(column * step, 0, f"{value:.3g}", fontsize=5, va="bottom")
             axis.imshow(strip_chw.permute(1, 2, 0).numpy())
             axis.axis("off")
-        row[0].text(-step / 10, image_chw.shape[1] / 2, op.name, ha="right", va="center", fontsize=6)
+        name = op.name + _UNITS.get(op, "")
+        row[0].text(-step / 10, image_chw.shape[1] / 2, name, ha="right", va="center", fontsize=6)
     return figure
 
 

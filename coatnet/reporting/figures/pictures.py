@@ -16,7 +16,6 @@ from .style import INK, MUTED, styled
 _CELL = 0.85  # inches a picture takes with the space around it
 _PICTURE = 0.88  # of that, the picture
 _LETTERS = 17  # a line under a picture
-_LINES = 3
 
 
 class Picture(NamedTuple):
@@ -38,9 +37,10 @@ class Row(NamedTuple):
 def sheet(rows: Sequence[Row], across: int = 1) -> Figure:
     """The rows of pictures, each with its title above it; `across` rows side by side."""
     columns = max(len(row.pictures) for row in rows) + 0.3
+    longest = max(len(_wrapped(picture.text)) for row in rows for picture in row.pictures)
     lines = 1 + any(row.text for row in rows) if any(row.title for row in rows) else 0
     title = 0.12 + 0.16 * lines  # in pictures, as all lengths here
-    height = 1 + 0.12 * _LINES + title
+    height = 1 + 0.12 * longest + title
     width, total = columns * min(across, len(rows)), height * -(-len(rows) // across)
     figure = Figure(figsize=(_CELL * width, _CELL * total))
     # All in one frame, since a frame for each picture takes seconds to lay out.
@@ -58,11 +58,15 @@ def sheet(rows: Sequence[Row], across: int = 1) -> Figure:
                 extent=(x, x + _PICTURE, y + _PICTURE, y),
                 interpolation="nearest" if picture.is_map else "antialiased",
             )
-            wrapped = [line for part in picture.text.splitlines() for line in textwrap.wrap(part, _LETTERS)]
-            axes.text(x, y + _PICTURE + 0.03, "\n".join(wrapped[:_LINES]), fontsize=5.5, va="top", color=MUTED)
+            text = "\n".join(_wrapped(picture.text))
+            axes.text(x, y + _PICTURE + 0.03, text, fontsize=5.5, va="top", color=MUTED)
     # Set last: each imshow changes them.
     axes.set(xlim=(0, width), ylim=(total, 0), aspect="auto")
     return figure
+
+
+def _wrapped(text: str) -> list[str]:
+    return [line for part in text.splitlines() for line in textwrap.wrap(part, _LETTERS)]
 
 
 def to_pixels(image_chw: Tensor) -> np.ndarray:
@@ -100,19 +104,31 @@ def diverging(values_hw: Tensor, limit: float) -> np.ndarray:
     return (matplotlib.colormaps["PuOr_r"](scaled.numpy())[:, :, :3] * 255).round().astype(np.uint8)
 
 
-def augmented(
-    images_n3hw: Tensor, targets_nk: Tensor, smoothing: float, names: Sequence[str], columns: int = 8
-) -> list[Row]:
-    """Augmented training images (floats in 0..1), each with the one or two classes of its target.
+class Target(NamedTuple):
+    """The class of an augmented image and its weight; of a mixed one the partner's, too, else "" and 0."""
 
-    Args:
-        smoothing: of the labels: every class's share of it names nothing.
-    """
+    label: str
+    weight: float
+    partner: str
+    partner_weight: float
+
+
+def named_targets(targets_nk: Tensor, smoothing: float, names: Sequence[str]) -> list[Target]:
+    """The classes that `targets_nk` names; `smoothing` of the labels gives each class a share that names nothing."""
+    found = []
+    for target_k in targets_nk:
+        weights, (label, partner) = target_k.topk(2)
+        weight, other = (round(value, 4) for value in weights.tolist())
+        mixed = other > smoothing / len(target_k) + 0.01
+        found.append(Target(names[label], weight, names[partner] if mixed else "", other if mixed else 0.0))
+    return found
+
+
+def augmented(images_n3hw: Tensor, targets: Sequence[Target], columns: int = 8) -> list[Row]:
+    """Augmented training images (floats in 0..1), each with the one or two classes of its target (`named_targets`)."""
     pictures = []
-    for image, target in zip(images_n3hw, targets_nk, strict=True):
-        weights, indices = target.topk(2)
-        mixed = weights[1] > smoothing / len(target) + 0.01
-        text = f"{names[indices[0]]}\n{100 * weights[0]:.0f}%" + (f" + {names[indices[1]]}" if mixed else "")
+    for image, target in zip(images_n3hw, targets, strict=True):
+        text = f"{target.label}\n{100 * target.weight:.0f}%" + (f" + {target.partner}" if target.partner else "")
         alt = "Augmented training image, target: " + text.replace("\n", " ")
         pictures.append(Picture(to_pixels(image), text, alt))
     return [Row("", pictures[i : i + columns]) for i in range(0, len(pictures), columns)]

@@ -12,7 +12,7 @@ from ..figures.calibration import reliability
 from ..figures.classes import by_group, classes, groups
 from ..figures.confusion import by_similarity, confusion, counts
 from ..figures.curves import accuracy_curve, gap_curve, gaps, loss_curve
-from ..figures.pictures import Row, augmented, sheet
+from ..figures.pictures import Row, augmented, named_targets, sheet
 from ..figures.style import inline_svg
 from ..metrics import calibration
 from ..summary import summarise
@@ -34,12 +34,12 @@ def report(run: Run) -> tuple[dict[str, Drawn], str]:
     """
     charts = _charts(run)
     worst, best, of_classes = examples.worst_and_best(run)
-    names = run.names
+    targets = named_targets(run.targets, run.params.augment.label_smoothing, run.names)
     rows = {
         "examples": (worst + best, of_classes),
         "pairs": examples.confused(run),
         "mistakes": examples.surest_mistakes(run),
-        "augmented": (augmented(run.augmented, run.targets, run.params.augment.label_smoothing, names), _targets(run)),
+        "augmented": (augmented(run.augmented, targets), pd.DataFrame(targets).rename_axis("image").reset_index()),
         "positions": looks.position_tables(run),
         "attention": looks.attended(run),
         "gradcam": looks.grad_cams(run),
@@ -77,20 +77,6 @@ def _charts(run: Run) -> dict[str, Drawn]:
     return charts
 
 
-def _targets(run: Run) -> pd.DataFrame:
-    """The two classes that weigh most in the target of each augmented image."""
-    weights, indices = run.targets.topk(2)
-    return pd.DataFrame(
-        {
-            "image": range(len(weights)),
-            "class": [run.names[i] for i in indices[:, 0].tolist()],
-            "weight": weights[:, 0].numpy().round(4),
-            "second": [run.names[i] for i in indices[:, 1].tolist()],
-            "second_weight": weights[:, 1].numpy().round(4),
-        }
-    )
-
-
 def _page(run: Run, charts: dict[str, Drawn], rows: dict[str, list[Row]], worst: list[Row], best: list[Row]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -108,6 +94,7 @@ def _page(run: Run, charts: dict[str, Drawn], rows: dict[str, list[Row]], worst:
         training=run.training,
         original=original,
         model_name=facts.model_name(run),
+        growing=facts.growing_images(run.params.train),
         svg=lambda name, alt: inline_svg(charts[name].figure, name, alt),
         history=run.history,
         groups=charts["groups"].numbers if run.groups else None,

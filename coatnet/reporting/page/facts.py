@@ -5,13 +5,14 @@ import io
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...params import dotted
+from ...params import TrainParams, dotted
 from .. import original
 from ..figures.confusion import shares
 from ..figures.pictures import Picture
@@ -35,6 +36,15 @@ def source(picture: Picture) -> str:
     file = io.BytesIO()
     image.save(file, "WEBP", quality=_QUALITY, method=6)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def growing_images(train: TrainParams) -> str:
+    """The beginning of what the page says of its curves where images grow while the model trains; else nothing."""
+    steps = train.image_size or ()
+    if len(steps) < 2:
+        return ""
+    sizes = " and ".join(f"{size} up to epoch {end}" for (_, size), (end, _) in pairwise(steps))
+    return f"The evaluated images have {steps[-1][1]} pixels all along, those of training {sizes}; up to there"
 
 
 def confusion_images(table: pd.DataFrame) -> dict[str, str]:
