@@ -177,9 +177,9 @@ def test_parameters_that_differ_from_the_original(make_run):
 
 def test_curves_of_growing_images_are_explained(make_run, whole):
     said = (
-        "The evaluated images have 64 pixels all along, those of training 32 up to epoch 3 and 48 up to epoch 5; up to"
+        "The evaluated images have 96 pixels all along, those of training 32 up to epoch 3 and 64 up to epoch 5; up to"
     )
-    sizes = {"train__image_size": [[0, 32], [3, 48], [5, 64]], "model__image_size": 64, "train__epochs": 8}
+    sizes = {"train__image_size": [[0, 32], [3, 64], [5, 96]], "model__image_size": 96, "train__epochs": 8}
     page = Page(report(make_run(ODD, **sizes))[1])
     assert page.text.count(f"{said} there the test line lies too low.") == 1
     assert page.text.count(said) == 3

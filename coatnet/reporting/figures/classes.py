@@ -17,7 +17,9 @@ def classes(table: pd.DataFrame, shown: int = 12) -> Figure:
     axes = figure.subplots()
     labels = [f"{row['class']} ({row.taken_for})" if row.taken_for else row["class"] for _, row in table.iterrows()]
     spread = [table.top1 - table.top1_low, table.top1_high - table.top1]
-    axes.barh(range(len(table)), table.top1, xerr=spread, color=EVAL, capsize=2, ecolor=INK)
+    axes.barh(
+        range(len(table)), table.top1, xerr=spread, color=EVAL, ecolor=INK, capsize=2, error_kw={"elinewidth": 1.2}
+    )
     axes.set_yticks(range(len(table)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="top-1, %", xlim=(0, 100), title="Worst and best classes (and most frequent wrong answer)")
