@@ -1,6 +1,7 @@
 """One thin script a stage: read the parameters, call the library, write the outs. Run as `python -m stages.NAME`."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +32,15 @@ PROGRESS = _FOLDER / ".progress" / f"{NAME}.pt"
 LOGS = _FOLDER / "logs"
 
 
+# Python is looking for the script to run: Ctrl-C while that imports its libraries ends it without a traceback.
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(stage: Callable[[Params], None]) -> None:
     """Calls `stage` with the checked parameters; what the user can mend ends in one sentence and exit status 1."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         params = load_params()
         if params.model.name != "coatnet":

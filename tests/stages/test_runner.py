@@ -1,6 +1,9 @@
 """What ends a stage in one sentence, and what must not."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,16 @@ def workspace(tmp_path, monkeypatch):
 def test_a_memory_that_is_too_small_says_what_to_lower():
     with pytest.raises(SystemExit, match=r"error: out of memory \(.*tried to allocate.*lower data.size"):
         run(lambda params: torch.empty(10**15))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_ctrl_c_while_libraries_are_imported_ends_without_a_traceback():
+    command = [sys.executable, "-X", "importtime", "-m", "stages.evaluate"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as stage:
+        next(line for line in stage.stderr if " torch" in line)  # of the modules that torch begins with
+        stage.send_signal(signal.SIGINT)
+        assert "Traceback" not in stage.stderr.read()
+    assert stage.returncode == -signal.SIGINT
 
 
 def test_a_defect_keeps_its_traceback():
