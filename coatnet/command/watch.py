@@ -22,7 +22,7 @@ import plotille
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..machine.status import Status
+from ..machine.status import Status, under_its_name
 from ..params import load_params
 from ..reporting.original import TEST_TOP1, TRAIN_TOP1
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     path = _status_file(options.name)
-    if path is None:
+    if path is None or (options.name is None and _is_past(path)):
         if not (rows := read_history(HISTORY)):
             raise UserError(f"no run is under way here, and none has left {HISTORY}: start one with `dvc repro`")
         said = "No run is under way here; this is the last one."
@@ -75,6 +75,14 @@ def _status_file(name: str | None) -> Path | None:
         there = f"; there is {', '.join(file.stem for file in files)}" if files else ""
         raise UserError(f"no run called {name} is under way here{there}")
     return path
+
+
+def _is_past(path: Path) -> bool:
+    """Whether the run of this status has stopped, and another has run here since."""
+    status = Status.read(path)
+    if status and status.is_alive:
+        return False
+    return HISTORY.exists() and HISTORY.stat().st_mtime > path.stat().st_mtime
 
 
 def _follow(path: Path, once: bool) -> None:
@@ -121,7 +129,8 @@ def words(name: str, status: Status, ended: bool = False) -> str:
         return f"{name}: this run has ended."
     epoch = min(status.epochs, status.done * status.epochs // status.total + 1)
     if not status.is_alive:
-        return f"{name}: this run was stopped in epoch {epoch} of {status.epochs}; the same command goes on with it."
+        command = f"the same command{under_its_name(name)}"
+        return f"{name}: this run was stopped in epoch {epoch} of {status.epochs}; {command} goes on with it."
     said = [f"{name}: epoch {epoch}/{status.epochs}, {status.done / status.total:.0%}"]
     if status.doing != "training":
         said.append(status.doing)
@@ -147,7 +156,9 @@ def picture(said: str, rows: Rows, status: Status | None = None, like_original: 
             epochs = status.epochs if status else int(max(row["epoch"] for row in rows))
             drawn += _figures(rows, epochs, split, columns, lines, like_original)
     else:
-        drawn = [said, "The curves begin with the end of the first epoch."]
+        drawn = [said]
+        if status and status.is_alive:
+            drawn.append("The curves begin with the end of the first epoch.")
     return "\n".join(_cut(line, columns) for line in drawn[: max(1, lines - 1)])
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ..params import Params
 from .devices import device_name
 from .processes import World
-from .status import Status
+from .status import Status, under_its_name
 
 DAY = 24 * 3600  # seconds
 SLOW_START = 45  # seconds of a first step after which a day's work is foreseen, within the first minute
@@ -111,9 +111,8 @@ class Display:
     def stopped(self) -> None:
         """The status stays: of a process that is no more, it tells that the run was stopped."""
         self._close_bar()
-        self.say(
-            f"Stopped; the same command goes on {'from here' if self.world.size == 1 else 'after the last epoch'}."
-        )
+        where = "from here" if self.world.size == 1 else "after the last epoch"
+        self.say(f"Stopped; the same command{under_its_name(self.status.stem)} goes on {where}.")
 
     def close(self) -> None:
         self._close_bar()

@@ -65,3 +65,9 @@ class Status:
             return abs(process.create_time() - self.process_started) < 60 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+
+def under_its_name(run: str) -> str:
+    """What the command that goes on with a stopped run needs besides, in words: an experiment in a folder of its own
+    (`dvc exp run --temp`) is known by its name, a run in the workspace, `train`, by its place."""
+    return "" if run == "train" else f" under the name {run}"

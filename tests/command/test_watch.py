@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -188,6 +189,22 @@ def test_a_run_that_died_is_told_from_one_under_way(workspace, capsys):
     main(["watch"])
     expected = "train: this run was stopped in epoch 3 of 10; the same command goes on with it."
     assert capsys.readouterr().out.splitlines()[0] == expected
+
+
+def test_a_stopped_experiment_does_not_hide_a_later_run_and_goes_on_under_its_name(workspace, capsys, tmp_path):
+    shutil.copy(PARAMS, "params.yaml")
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    status(workspace, "deeper", folder=str(tmp_path / "gone"), process=dead.pid)
+    main(["watch"])
+    said = "deeper: this run was stopped in epoch 3 of 10; the same command under the name deeper goes on with it."
+    assert capsys.readouterr().out == f"{said[:80]}\n"
+    os.utime(workspace / watch.PROGRESS / "deeper.json", (0, 0))
+    history(workspace)
+    main(["watch"])
+    assert capsys.readouterr().out.startswith("No run is under way here; this is the last one.\ntraining 20.00%")
+    main(["watch", "deeper"])
+    assert capsys.readouterr().out == f"{said[:80]}\n"
 
 
 def test_a_later_process_of_the_same_number_is_another(workspace):

@@ -51,3 +51,11 @@ def test_a_stop_of_many_processes_goes_on_after_the_last_epoch(tiny, world, caps
     shown.start("float32", "")
     shown.stopped()
     assert "goes on after the last epoch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("run", "words"), [("train", ""), ("deeper", " under the name deeper")])
+def test_a_stopped_run_says_what_goes_on_with_it(tiny, world, capsys, tmp_path, run, words):
+    shown = Display(tiny(), 6, world, tmp_path / f"{run}.json")
+    shown.start("float32", "")
+    shown.stopped()
+    assert f"Stopped; the same command{words} goes on from here.\n" in capsys.readouterr().out
