@@ -31,7 +31,12 @@ IMAGES = 64
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("form", choices=("onnx", "torchscript", "timm"))
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: exported/ and the form's name")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="default: exported/onnx, exported/torchscript; of timm's form exported/coatnet",
+    )
     add_model(parser)
     parser.add_argument(
         "--pixels",
@@ -43,9 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.pixels and options.form == "timm":
         raise UserError("--pixels is for onnx and torchscript: timm normalises outside the model")
-    folder: Path = options.out or Path("exported", options.form)
+    folder: Path = options.out or Path("exported", "coatnet" if options.form == "timm" else options.form)
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise UserError(f"--out {folder} is a file: name a folder")
+    if os.path.isdir(folder / "labels.json"):
+        raise UserError(f"{folder / 'labels.json'} is a folder: remove it, or name another by --out")
     path = find_model(options.model)
     from ..inference import load
 

@@ -4,8 +4,8 @@
     coatnet predict photos --csv --out answers.csv
     curl --silent https://example.com/cat.jpg | coatnet predict -
 
-Takes any format that Pillow reads, any size. A file that is no image is named on standard error, the others go on, and
-the exit status is then 1.
+Takes any format that Pillow reads, any size up to 178 megapixels. A file that is no image is named on standard error,
+the others go on, and the exit status is then 1.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def _answers(
             bar.update()
             if isinstance(found, UserError):
                 failed.append(name)
-                tqdm.write(f"error: {found}", file=sys.stderr)
+                tqdm.write(f"error: {_printable(str(found))}", file=sys.stderr)
             else:
                 yield name, classifier.answers(found[None], top)[0]
 
@@ -176,9 +176,14 @@ def _open(path: Path) -> TextIO:
 
 def _write_text(out: TextIO, answers: "Answers") -> None:
     for file, found in answers:
-        print(file, file=out)
+        print(_printable(file), file=out)
         for answer in found:
             print(f"{100 * answer.probability:7.2f}%  {answer.name}", file=out)
+
+
+def _printable(text: str) -> str:
+    """With escapes for what could command a terminal: a file's name may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _write_csv(out: TextIO, answers: "Answers") -> None:

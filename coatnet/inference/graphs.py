@@ -1,6 +1,7 @@
 """The model for other runtimes, as an ONNX or a TorchScript file that was checked before it got its name."""
 
 import copy
+import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,9 @@ def export_torchscript(classifier: Classifier, path: str | Path, images_n3hw: Te
     """Writes a TorchScript file, for C++ and for Python without this project; otherwise as `export_onnx`."""
     graph, inputs, expected = _prepare(classifier, images_n3hw, pixels)
     with atomic_write(path) as temporary, warnings.catch_warnings(action="ignore"), torch.no_grad():
-        torch.jit.trace(graph, inputs[:2], check_trace=False).save(str(temporary))
+        content = io.BytesIO()  # torch's own writer of files ends the process where the disk is full
+        torch.jit.save(torch.jit.trace(graph, inputs[:2], check_trace=False), content)
+        temporary.write_bytes(content.getbuffer())
         return check_answers(torch.jit.load(str(temporary)), inputs, expected)
 
 

@@ -72,6 +72,13 @@ def test_data_without_test_images_leave_random_ones(capsys):
     assert "on 64 random images" in capsys.readouterr().out
 
 
+def test_a_folder_in_the_place_of_the_labels_is_refused_before_a_model_is_written():
+    Path("exported/onnx/labels.json").mkdir(parents=True)
+    with pytest.raises(SystemExit, match=r"labels\.json is a folder: remove it, or name another by --out"):
+        main(["export", "onnx"])
+    assert files("exported/onnx") == ["labels.json"]
+
+
 def test_the_folder_predicts(capsys):
     main(["export", "timm", "--out", "my-model"])
     assert files("my-model") == ["README.md", "config.json", "labels.json", "model.safetensors"]
@@ -94,7 +101,7 @@ def lock(evaluate: dict | None = None, **digests: str) -> None:
 def test_the_card_has_the_figures_of_this_very_model(capsys):
     lock()
     main(["export", "timm"])
-    assert "37.63" in Path("exported/timm/README.md").read_text()
+    assert "37.63" in Path("exported/coatnet/README.md").read_text()
     assert "no figures" not in capsys.readouterr().out
 
 
@@ -102,7 +109,7 @@ def test_the_card_has_the_figures_of_this_very_model(capsys):
 def test_the_card_has_no_other_figures(other, capsys):
     lock(**other)
     main(["export", "timm"])
-    assert "37.63" not in Path("exported/timm/README.md").read_text()
+    assert "37.63" not in Path("exported/coatnet/README.md").read_text()
     said = "reports/metrics.json is not of this model as it answers, so the model card has no figures"
     assert said in capsys.readouterr().out
 

@@ -227,6 +227,19 @@ def test_if_all_are_broken_the_list_is_empty(capsys):
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_a_name_cannot_command_the_terminal(capsys):
+    name = "a\x1b[31m\nb.png"
+    try:
+        Path(name).write_bytes(saved(picture(), "PNG"))
+        Path(f"broken {name}").touch()
+    except OSError:
+        pytest.skip("this system's file names hold no such characters")
+    assert failing("--top=1", name, f"broken {name}") == 1
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0] == r"a\x1b[31m\nb.png"
+    assert r"error: broken a\x1b[31m\nb.png" in said.err
+
+
 @pytest.mark.parametrize("form", ["--json", "--csv", "--top=1"])
 def test_a_name_in_no_encoding_is_no_trouble(form, capfdbinary):
     name = b"caf\xe9.png"

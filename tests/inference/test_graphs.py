@@ -1,5 +1,7 @@
+import errno
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +56,17 @@ def test_what_does_not_answer_alike_gets_no_name(export, classifier, tmp_path, m
         export(classifier, tmp_path / "model", some_images(8))
     assert (tmp_path / "model").read_text() == "a former one"
     assert len(list(tmp_path.iterdir())) == 2  # and the checkpoint
+
+
+def test_a_disk_that_is_full_is_one_sentence(classifier, tmp_path, monkeypatch):
+    """Where it is Python that writes: torch's own writer of TorchScript ends the process."""
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"no space is left to write .*model\.torchscript: free some and run again"):
+        export_torchscript(classifier, tmp_path / "model.torchscript", some_images(2))
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
