@@ -19,7 +19,7 @@ setup: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(PIP_INSTALL) -r requirements.lock
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
-	$(IN_VENV) dvc pull --quiet --recursive released # else `dvc exp apply` and `dvc checkout` miss the released models
+	$(IN_VENV) dvc pull --quiet --recursive --remote released released # else `dvc exp apply` and `dvc checkout` miss the released models
 	touch $@
 
 # The whole chain in miniature, on built-in data, in smoke/work.
