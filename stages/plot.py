@@ -23,6 +23,7 @@ from . import CHECKPOINT, REPORTS, SHARDS, run
 
 NAMES = dict.fromkeys(("actual", "predicted", "class", "taken_for"), str)  # a class may be named 7
 FIGURES = REPORTS / "figures"
+TRUE_COLOURS = {"augmented", "operations"}  # fewer would look like an augmentation
 
 
 def main(params: Params) -> None:
@@ -58,7 +59,7 @@ def main(params: Params) -> None:
     figures["operations"] = Drawn(operations(images[0]), numbers(images[0]))
     shutil.rmtree(FIGURES, ignore_errors=True)  # another model may have had others
     for name, drawn in figures.items():
-        save_png(drawn.figure, FIGURES / f"{name}.png", params.plot.dpi)
+        save_png(drawn.figure, FIGURES / f"{name}.png", params.plot.dpi, true_colours=name in TRUE_COLOURS)
         write_csv(FIGURES / f"{name}.csv", drawn.numbers)
     write_text(REPORTS / "index.html", page)
 

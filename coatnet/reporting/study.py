@@ -66,7 +66,7 @@ def scatter(runs: pd.DataFrame) -> Figure:
             group.gap,
             group.top1,
             [group.top1 - group.top1_low, group.top1_high - group.top1],
-            fmt=markers[i // len(colours)],
+            fmt=markers[(i + i // len(colours)) % len(markers)],
             color=colours[i % len(colours)],
             capsize=2,
             elinewidth=0.8,

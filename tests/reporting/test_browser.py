@@ -27,6 +27,10 @@ addEventListener("load", () => {
   matrix.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y }));
   const pointed = named();
   matrix.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown" }));
+  const below = named();
+  const { left, top } = matrix.getBoundingClientRect();  // the words above it may have moved it
+  const beside = { clientX: left + (x - box.left), clientY: top + (y - box.top), pointerType: "touch" };
+  matrix.dispatchEvent(new PointerEvent("pointerdown", beside));
   const shown = [...document.images].filter((image) => image.checkVisibility());
   parent.postMessage({
     wrong,
@@ -38,7 +42,8 @@ addEventListener("load", () => {
     background: getComputedStyle(document.body).backgroundColor,
     matrices: shown.filter((image) => matrix.contains(image)).length,
     pointed,
-    below: named(),
+    below,
+    touched: named(),
   }, "*");
 });
 </script>"""
@@ -85,4 +90,5 @@ def test_the_page_in_a_browser(run, scheme, tmp_path):
         assert seen["background"] == {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 28)"}[scheme]
         assert seen["matrices"] == 1
         assert seen["pointed"].startswith(f"{names[3]} taken for {names[7]}: ")
+        assert int(re.search(r": (\d+) of", seen["touched"])[1]) > 0  # the fullest cell around an empty one
         assert seen["below"].startswith(f"{names[4]} taken for {names[7]}: ")

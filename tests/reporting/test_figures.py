@@ -185,3 +185,12 @@ def test_an_inline_svg_takes_the_pages_colours_and_equal_figures_are_equal_bytes
         save_png(loss_curve(HISTORY, "test"), tmp_path / name, 60)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert Image.open(tmp_path / "a.png").size == (int(4.6 * 60), int(3.6 * 60))
+
+
+def test_where_colours_matter_all_of_them_are_kept(tmp_path):
+    pixels = np.arange(32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
+    figure = sheet([Row("", [Picture(pixels, "", "", is_map=True)])])
+    for true_colours in (False, True):
+        save_png(figure, tmp_path / "a.png", 120, true_colours=true_colours)
+        shades = Image.open(tmp_path / "a.png").convert("RGB").getcolors(10**6)
+        assert (len(shades) > 256) == true_colours

@@ -177,13 +177,20 @@ def test_parameters_that_differ_from_the_original(make_run):
 
 def test_curves_of_growing_images_are_explained(make_run, whole):
     said = (
-        "The evaluated images have 96 pixels all along, those of training 32 up to epoch 3 and 64 up to epoch 5; up to"
+        "The evaluated images have 96 pixels while it trains, those of training 32 up to epoch 3 and 64 up to epoch 5;"
     )
     sizes = {"train__image_size": [[0, 32], [3, 64], [5, 96]], "model__image_size": 96, "train__epochs": 8}
     page = Page(report(make_run(ODD, **sizes))[1])
-    assert page.text.count(f"{said} there the test line lies too low.") == 1
+    assert page.text.count(f"{said} up to there the test line lies too low.") == 1
     assert page.text.count(said) == 3
-    assert "all along" not in Page(whole[2]).text
+    assert "while it trains, those" not in Page(whole[2]).text
+
+
+def test_the_page_says_how_the_model_was_evaluated_where_the_curve_was_not(make_run, whole):
+    run = make_run(ODD, evaluate__image_size=64, evaluate__flip=True)
+    said = "The dots are at 64 pixels, averaged over each image and its mirror image; the test line is plainly at 32"
+    assert said in Page(report(run)[1]).text
+    assert "The dots are" not in Page(whole[2]).text
 
 
 def test_the_recipe_is_the_originals():

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pandas as pd
 import pytest
 
@@ -36,3 +38,11 @@ def test_the_figure_has_a_point_a_run(runs):
     assert points == [[[20.0, 44.0], [18.0, 46.0]], [[5.0, 60.0]]]
     assert [container.get_label() for container in axes.containers] == ["a", "b"]
     assert axes.containers[0].has_yerr
+
+
+def test_no_two_runs_look_alike_and_neighbours_differ_without_colour(runs):
+    many = pd.concat([runs[runs.run == "b"].assign(run=f"run {i}") for i in range(25)])
+    (axes,) = scatter(many).axes
+    looks = [(container.lines[0].get_marker(), container.lines[0].get_color()) for container in axes.containers]
+    assert len(set(looks)) == 25
+    assert all(a != b for (a, _), (b, _) in pairwise(looks))

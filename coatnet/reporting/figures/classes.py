@@ -1,6 +1,7 @@
 """Accuracy class by class, and by group of classes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -67,7 +68,8 @@ def groups(table: pd.DataFrame, top1: float) -> Figure:
     spread = [table.top1 - table.top1_low, table.top1_high - table.top1]
     axes.errorbar(table.top1, range(len(table)), xerr=spread, fmt="o", color=EVAL, capsize=3, elinewidth=1.2)
     axes.axvline(top1, color=MUTED, linestyle=":", linewidth=1)
-    axes.text(top1, -0.9, f" all: {top1:.2f}", color=MUTED, fontsize=9, va="center")
+    place: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+    axes.annotate(f"all: {top1:.2f}", (top1, -0.9), **place, color=MUTED, fontsize=9)
     labels = [f"{row.group} ({row.classes})" for row in table.itertuples()]
     axes.set_yticks(range(len(table)), labels)
     axes.set(xlabel="top-1, %", xlim=(0, 100), ylim=(len(table) - 0.4, -1.3), title="Accuracy by group")

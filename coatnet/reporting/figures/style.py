@@ -46,11 +46,17 @@ styled = matplotlib.rc_context(
 )
 
 
-def save_png(figure: Figure, path: str | Path, dpi: int) -> None:
-    """Writes the figure whole or not at all, in 256 colours: a quarter of the bytes. Equal figures give equal bytes."""
+def save_png(figure: Figure, path: str | Path, dpi: int, true_colours: bool = False) -> None:
+    """Writes the figure whole or not at all. Equal figures give equal bytes.
+
+    Args:
+        true_colours: else it has 256 colours at most, which takes a quarter of the bytes.
+    """
     file = io.BytesIO()
     figure.savefig(file, dpi=dpi, format="png", pil_kwargs={"compress_level": 1})
-    image = Image.open(file).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    image = Image.open(file).convert("RGB")
+    if not true_colours:
+        image = image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     with atomic_write(path) as temporary:
         image.save(temporary, "PNG", optimize=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ...params import TrainParams, dotted
+from ...params import dotted
 from .. import original
 from ..figures.confusion import shares
 from ..figures.pictures import Picture
@@ -38,13 +38,26 @@ def source(picture: Picture) -> str:
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def growing_images(train: TrainParams) -> str:
-    """The beginning of what the page says of its curves where images grow while the model trains; else nothing."""
-    steps = train.image_size or ()
+def growing_images(train: dict[str, Any]) -> str:
+    """The beginning of what the page says of its curves where images grew while the model was trained; else nothing.
+
+    Args:
+        train: the parameters that it was trained with; older checkpoints lack some.
+    """
+    steps: list[list[int]] = train.get("image_size") or []
     if len(steps) < 2:
         return ""
     sizes = " and ".join(f"{size} up to epoch {end}" for (_, size), (end, _) in pairwise(steps))
-    return f"The evaluated images have {steps[-1][1]} pixels all along, those of training {sizes}; up to there"
+    return f"The evaluated images have {steps[-1][1]} pixels while it trains, those of training {sizes}; up to there"
+
+
+def evaluated_as(run: Run) -> str:
+    """How the finished model was evaluated, where that is not how the lines of the curves were; else nothing."""
+    evaluate, trained = run.params.evaluate, run.checkpoint.model_params.image_size
+    said = [f"at {evaluate.image_size} pixels"] if evaluate.image_size not in (None, trained) else []
+    said += [f"of the middle {100 * evaluate.crop:g}% of the side"] if evaluate.crop else []
+    said += ["averaged over each image and its mirror image"] if evaluate.flip else []
+    return ", ".join(said)
 
 
 def confusion_images(table: pd.DataFrame) -> dict[str, str]:

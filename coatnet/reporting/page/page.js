@@ -22,10 +22,24 @@
     frame.style.width = frame.style.height = `${100 / names.length}%`;
   }
 
+  // A finger covers many cells: it means the fullest within ten pixels.
+  function fullest(y, x, reach) {
+    let best = [y, x], most = 0;
+    for (let i = inside(y - reach); i <= inside(y + reach); i++) {
+      for (let j = inside(x - reach); j <= inside(x + reach); j++) {
+        const found = count.get(i * names.length + j) ?? 0;
+        if (found > most) [best, most] = [[i, j], found];
+      }
+    }
+    return best;
+  }
+
   function point(event) {
     const box = matrix.getBoundingClientRect();
     const at = (place, start, size) => Math.floor(((place - start) / size) * names.length);
-    show(at(event.clientY, box.top, box.height), at(event.clientX, box.left, box.width));
+    const cell = [at(event.clientY, box.top, box.height), at(event.clientX, box.left, box.width)];
+    const reach = event.pointerType === "touch" ? Math.floor((10 / box.width) * names.length) : 0;
+    show(...fullest(...cell, reach));
   }
 
   const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -36,6 +50,7 @@
     if (!(event.key in steps)) return;
     event.preventDefault();
     show(row + steps[event.key][0], column + steps[event.key][1]);
+    frame.scrollIntoView({ block: "nearest" });
   });
   // On paper nothing can be opened.
   addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
