@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..data.transform import EvalTransform
 from ..errors import UserError
 from ..machine.files import atomic_write
 from .classifier import Classifier
@@ -30,7 +31,10 @@ class Graph(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(classifier.model).to("cpu", memory_format=torch.contiguous_format)
         self.flip = classifier.flip
-        self.transform = classifier.transform.evaluate if pixels else nn.Identity()
+        same, checkpoint = classifier.transform.evaluate, classifier.checkpoint
+        # One of its own: what the classifier's keeps may lie on a GPU.
+        own = EvalTransform(image_size=same.image_size, crop=same.crop, mean=checkpoint.mean, std=checkpoint.std)
+        self.transform = own if pixels else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         x_n3hw = self.transform(images)
