@@ -1,12 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
-from torch.nn.functional import one_hot
+from torch.nn.functional import interpolate, one_hot
 
 from coatnet import UserError
 from coatnet.augment import AugmentParams, BatchAugment
 from coatnet.augment.batch import STEPS_AT_ONCE
 from coatnet.data.transform import EvalTransform
-from coatnet.params import EraseParams, MixParams
+from coatnet.params import EraseParams, MixParams, RandAugmentParams
 
 MEAN, STD = (0.48, 0.45, 0.40), (0.28, 0.27, 0.29)
 EVERYTHING = AugmentParams(
@@ -40,6 +42,40 @@ def test_nothing_on_only_normalises(images, labels, device):
     x, targets = make(AugmentParams(), 64)(images.to(device), labels.to(device), epoch=0, step=0)
     torch.testing.assert_close(x.cpu(), normalised(images), rtol=0, atol=1e-4)
     assert torch.equal(targets.cpu(), one_hot(labels, 10).float())
+
+
+def test_it_normalises_by_the_statistics_of_the_shards(images, labels, tiny):
+    params = tiny().model_copy(update={"augment": AugmentParams()})
+    augment = BatchAugment.of(params, SimpleNamespace(num_classes=10, mean=MEAN, std=STD), 64)
+    x, _ = augment(images, labels, epoch=0, step=0)
+    torch.testing.assert_close(x, normalised(images), rtol=0, atol=1e-4)
+
+
+def test_nearest_takes_pixels_as_they_are(images, labels, device, path):
+    augment = make(AugmentParams(interpolation="nearest"), 128)
+    x, _ = augment(images.to(device), labels.to(device), epoch=0, step=0)
+    expected = interpolate(normalised(images), 128, mode="nearest-exact")
+    torch.testing.assert_close(x.cpu(), expected, rtol=0, atol=1e-4)
+
+
+def test_of_an_oblong_image_the_middle_square_is_taken(images, labels, path):
+    oblong, square = images[:, :, :48], images[:, :, :48, 8:56]
+    x, expected = (make(AugmentParams(), 48)(some, labels, epoch=0, step=0)[0] for some in (oblong, square))
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
+
+
+def test_beyond_the_image_is_black(device, path):
+    grey = torch.full((64, 3, 64, 64), 128, dtype=torch.uint8, device=device)
+    params = AugmentParams(policy="randaugment", randaugment=RandAugmentParams(ops=1, magnitude=30))
+    x, _ = make(params, 64)(grey, torch.zeros(64, dtype=torch.int64, device=device), epoch=0, step=0)
+    black = normalised(torch.zeros(3, 1, 1, dtype=torch.uint8)).flatten()
+    torch.testing.assert_close(x.amin((0, 2, 3)).cpu(), black, rtol=0, atol=1e-4)
+
+
+def test_images_are_flipped_at_their_rate(path):
+    ramps = torch.arange(0, 128, 16, dtype=torch.uint8).expand(2000, 3, 8, 8).contiguous()
+    x, _ = make(AugmentParams(flip=0.3), 8)(ramps, torch.zeros(2000, dtype=torch.int64), epoch=0, step=0)
+    assert abs((x[:, 0, 0, 0] > x[:, 0, 0, -1]).double().mean() - 0.3) < 0.04
 
 
 def test_every_image_its_own_result(images, device):
@@ -129,6 +165,13 @@ def test_targets_are_of_the_images_that_were_mixed(only, device, path):
     assert (targets.amax(1) < 1).sum() > 20
 
 
+@pytest.mark.parametrize("only", ["mixup", "cutmix"])
+def test_each_way_of_mixing_has_its_own_alpha(only, images, labels):
+    alphas = {name: MixParams(alpha=100.0 if name == only else 0.01) for name in ("mixup", "cutmix")}
+    _, targets = make(AugmentParams(**alphas))(images, labels, epoch=0, step=0, only=only)
+    assert targets.amax(1).max() < 0.95  # of Beta(100, 100): about a half, but boxes reach beyond the image
+
+
 def test_erase_with_noise_is_standard_normal(device, path):
     params = AugmentParams(erase=EraseParams(probability=1.0, area=(0.3, 0.33), value="noise"))
     black = torch.zeros(64, 3, 64, 64, dtype=torch.uint8)
@@ -137,6 +180,13 @@ def test_erase_with_noise_is_standard_normal(device, path):
     assert len(noise) > 200_000
     assert abs(noise.mean()) < 0.01 and abs(noise.std() - 1) < 0.01
     assert len(noise.unique()) > 0.98 * len(noise)  # no two images or pixels share their noise
+
+
+def test_each_step_has_noise_of_its_own(images, labels):
+    erase = EraseParams(probability=1.0, area=(0.9, 0.95), ratio=(1.0, 1.0), value="noise")
+    augment = make(AugmentParams(erase=erase), 64)
+    one, other = (augment(images, labels, epoch=0, step=step)[0] for step in (0, 1))
+    assert not torch.equal(one[:, :, 32, 32], other[:, :, 32, 32])
 
 
 def test_compiles_without_graph_breaks(patterns, decoded, monkeypatch):
@@ -157,11 +207,6 @@ def test_evaluation_sees_what_training_sees(images, labels, device):
     x = EvalTransform(image_size=96, mean=MEAN, std=STD)(images.to(device))
     expected, _ = make(AugmentParams(), 96)(images.to(device), labels.to(device), epoch=0, step=0)
     torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
-
-
-def test_evaluation_crops_the_centre(images):
-    x = EvalTransform(image_size=32, crop=0.5, mean=MEAN, std=STD)(images)
-    torch.testing.assert_close(x, normalised(images[:, :, 16:48, 16:48]), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ def test_the_spelling_of_a_class_or_of_a_part_of_one_is_no_split(tmp_path):
     assert [wnid for wnid, _ in found(tmp_path, files, holdout=0.1).classes] == ["dog", "invalid", "valid"]
 
 
+@pytest.mark.parametrize("names", [("images/1", "images/2"), ("1", "2", "front/1", "back/1")])
+def test_classes_may_hold_the_same_folders(tmp_path, names):
+    files = {f"{folder}/{name}.png": b"" for folder in ("cat", "dog") for name in names}
+    assert [wnid for wnid, _ in found(tmp_path, files, holdout=0.1).classes] == ["cat", "dog"]
+
+
 def test_what_lies_deeper_is_left_alone(tmp_path):
     old = {f"old/{name}": content for name, content in by_folder(train=9).items()}
     layout = found(tmp_path, {f"set/{name}": content for name, content in (by_folder() | old).items()})
@@ -125,6 +131,14 @@ def test_tiny_imagenets_layout_with_images_of_any_format(tmp_path):
     assert (len(layout.train), len(layout.test)) == (8, 5)
     assert {name for name, _ in layout.train + layout.test} >= set(odd)
     assert layout.left_out == {".txt": 1, "no extension": 1}  # the boxes beside the images do not count
+
+
+def test_lists_may_begin_with_a_byte_order_mark(tmp_path):
+    files = members()
+    plain = found(tmp_path / "plain", files)
+    for name in ("wnids.txt", "words.txt", "val/val_annotations.txt"):
+        files[name] = b"\xef\xbb\xbf" + files[name]
+    assert found(tmp_path / "marked", files) == plain
 
 
 def test_a_test_image_listed_twice_of_one_class_is_no_fault(tmp_path):

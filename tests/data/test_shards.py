@@ -146,6 +146,7 @@ def test_duplicates_are_reported(tmp_path):
     files["train/n01/images/n01_0.JPEG"] = files["train/n02/images/n02_2.JPEG"]
     files["val/images/val_3.JPEG"] = files["train/n01/images/n01_1.JPEG"]
     files["train/n01/images/n01_2.JPEG"] = files["train/n01/images/n01_1.JPEG"]
+    files["val/images/val_2.JPEG"] = files["val/images/val_0.JPEG"]  # none of training is among them
     report = write_shards(pack(tmp_path / "a.zip", files), tmp_path / "shards")
     assert report["duplicates"] == {
         "train_across_labels": {"groups": 1, "files": [["train/n02/images/n02_2.JPEG", "train/n01/images/n01_0.JPEG"]]},

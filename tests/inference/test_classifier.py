@@ -46,6 +46,13 @@ def test_other_sizes_go_over_the_size_of_the_data(classifier):
     assert close(classifier([pil(images[0]), images[1]]), expected)
 
 
+def test_pictures_are_brought_to_the_size_of_the_data_trained_on(tiny, tmp_path):
+    classifier = coatnet.load(save_model(tmp_path / "model.safetensors", tiny(data__size=48)), device="cpu")
+    images = some_images(2, 90, 200)
+    fitted = torch.stack([F.pil_to_tensor(fit(pil(image), 48)) for image in images])
+    assert close(classifier(images), by_hand(classifier, fitted))
+
+
 def test_the_transform_and_the_model_by_hand(classifier):
     image = pil(some_images(1)[0])
     x = classifier.transform(image)
@@ -117,11 +124,13 @@ def test_no_pictures_are_no_question(classifier, none):
         classifier(none)
 
 
-def test_the_programs_own_precision_stays(classifier):
+def test_it_computes_in_full_float32_and_the_programs_own_precision_stays(classifier):
+    seen = []
+    classifier.model.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
     torch.set_float32_matmul_precision("high")
     try:
         classifier(some_images(1))
-        assert torch.get_float32_matmul_precision() == "high"
+        assert (seen, torch.get_float32_matmul_precision()) == (["highest"], "high")
     finally:
         torch.set_float32_matmul_precision("highest")
 

@@ -54,8 +54,11 @@ def test_who_stops_does_not_wait_until_the_rest_is_decoded(classifier, monkeypat
         return UserError(name)
 
     monkeypatch.setattr(files, "_read", slow)
+    before = set(threading.enumerate())
     found = files.classify(classifier, ((str(i), b"") for i in range(8)))
     next(found)
     found.close()
     stopped.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
     assert len(read) < 8

@@ -112,7 +112,21 @@ def test_other_data_have_other_terms_and_no_figures_are_made_up(write, overrides
     _, folder, _ = write(overrides)
     card = ModelCard.load(folder / "README.md")
     assert words in card.text and "non-commercial" not in card.text
+    assert card.data.license is None
     assert card.data.eval_results is None and "None are known" in card.text
+
+
+def test_the_card_says_which_images_the_figures_are_of(write):
+    _, folder, _ = write({}, METRICS | {"split": "holdout"})
+    text = ModelCard.load(folder / "README.md").text
+    assert "10,000 training images that were held out" in text and "test images:" not in text
+
+
+def test_the_configuration_and_the_card_have_the_crop(write):
+    _, folder, _ = write({"evaluate.crop": 0.75})
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["pretrained_cfg"]["crop_pct"] == 0.75
+    assert "The middle 75% of that" in ModelCard.load(folder / "README.md").text
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,23 @@ def test_what_does_not_answer_alike_gets_no_name(export, classifier, tmp_path, m
     assert len(list(tmp_path.iterdir())) == 2  # and the checkpoint
 
 
+@pytest.mark.parametrize(
+    "exported",
+    [
+        lambda x: x + 1,
+        lambda x: x.where(x == 0, torch.nan),
+        lambda x: x.flip(1),  # within the tolerance, but of other classes
+        lambda x: x if len(x) > 1 else x + 1,  # one image alone
+    ],
+    ids=["differ", "no-numbers", "classes", "one-alone"],
+)
+def test_answers_that_are_not_the_models_are_refused(exported):
+    logits = torch.eye(3) * 1e-5
+    assert graphs.check_answers(lambda x: x, logits, logits) == 0
+    with pytest.raises(UserError, match="is not the model"):
+        graphs.check_answers(exported, logits, logits)
+
+
 def test_a_disk_that_is_full_is_one_sentence(classifier, tmp_path, monkeypatch):
     """Where it is Python that writes: torch's own writer of TorchScript ends the process."""
 
@@ -80,7 +97,9 @@ def test_a_package_that_is_missing_is_named(package, classifier, tmp_path, monke
 def test_the_description_is_enough_to_make_the_input(pixels, classifier):
     described = json.loads(json.dumps(graphs.description(classifier, pixels)))
     assert [(label["id"], label["words"]) for label in described["labels"]] == CLASSES
+    assert [label["name"] for label in described["labels"]] == classifier.names
     given, images = described["input"], some_images(2)
+    assert given["resize_short_side"] == given["centre_crop"] == 64  # the size of the data, whatever the model's
     assert given["shape"][1:] == [3, *(images if pixels else classifier.transform(images)).shape[2:]]
     if not pixels:
         kept = round(64 * given["crop_fraction"])

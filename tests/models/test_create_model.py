@@ -53,6 +53,7 @@ CONFIGURATIONS = {
         "model.strides": [1, 2, 2, 1],
         "model.paper.activation": "relu",
         "model.paper.fused_stages": 2,
+        "model.paper.se_place": "before_norm",
     },
     "timm/convnext_atto": {"model.name": "timm/convnext_atto", "model.image_size": 64},
     "timm/resnet18": {"model.name": "timm/resnet18"},
@@ -185,6 +186,11 @@ def test_the_table_keeps_its_signal_at_the_start():
     assert 0.02 < logits.std() < 2
 
 
+def test_the_tables_activations_are_gelu(tiny):
+    model = create_model(tiny().model, 7)
+    assert {type(m) for m in model.modules() if type(m).__module__.endswith("activation")} == {nn.GELU}
+
+
 def test_further_blocks_of_the_table_are_residual(tiny):
     model = create_model(tiny(**{"model.blocks": [2, 1, 2, 1]}).model, 7).eval()
     x = torch.randn(2, 8, 8, 8)
@@ -225,6 +231,16 @@ def test_drop_path_rises_linearly_over_all_blocks(tiny):
     )
     drops = [module.probability for module in model.modules() if isinstance(module, DropPath)]
     assert drops == pytest.approx([0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
+
+
+def test_a_dropped_block_is_its_shortcut(tiny):
+    model = create_model(tiny(**{"model.variant": "paper", "model.blocks": [2, 1, 2, 1]}).model, 7)
+    for module in model.modules():
+        if isinstance(module, DropPath):
+            module.probability = 1 - 1e-9
+    for block, width in ((model.stage1[1], 8), (model.stage3[1], 16)):
+        x = torch.randn(2, width, 4, 4)
+        assert torch.equal(block(x), x)
 
 
 def test_drop_path_drops_whole_samples_and_keeps_the_mean():

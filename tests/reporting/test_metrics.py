@@ -56,6 +56,11 @@ def test_predictions_and_their_classes():
     pd.testing.assert_frame_equal(per_class(table), expected)
 
 
+def test_a_class_is_taken_for_its_most_frequent_wrong_answer():
+    answers = pd.DataFrame({"actual": ["a"] * 5, "predicted": ["a", "c", "b", "c", "c"]})
+    assert list(per_class(answers).taken_for) == ["c"]
+
+
 def test_calibration_by_hand():
     # Bins of width 1/15: 0.2 closes the third bin, 0.21 opens the fourth, 1 closes the last.
     answers = pd.DataFrame(

@@ -7,6 +7,7 @@ import torch
 from coatnet import UserError, create_model
 from coatnet.data import Shards, write_own, write_shards, write_synthetic
 from coatnet.inference import classifier
+from coatnet.reporting.metrics import accuracy
 from coatnet.training.checkpoint import Checkpoint, save_checkpoint
 from stages import ARCHIVE, CHECKPOINT, REPORTS, SHARDS, evaluate, train
 from tests.data.layout import by_folder, put
@@ -47,6 +48,15 @@ def test_the_test_set_at_the_size_trained_at(tiny, seen):
     assert (found["split"], found["images"]) == ("test", 24)
     answers = pd.read_csv(REPORTS / "predictions.csv", dtype=str)
     assert found["top1"] == round(100 * (answers.actual == answers.predicted).mean(), 2)
+
+
+def test_the_gap_is_what_training_is_above_evaluation(tiny, seen, monkeypatch):
+    def known(logits, labels):
+        return accuracy(logits, labels) | {"top1": {24: 40.0, 96: 55.0}[len(labels)]}
+
+    monkeypatch.setattr(evaluate, "accuracy", known)
+    evaluate.main(tiny())
+    assert (metrics()["top1"], metrics()["train_top1"], metrics()["gap"]) == (40.0, 55.0, 15.0)
 
 
 def test_another_size_and_crop_reach_the_transform(tiny, seen):

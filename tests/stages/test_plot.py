@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -69,6 +70,21 @@ def test_as_many_augmented_images_are_shown_as_asked_for(workspace, params, monk
     train = params.train.model_copy(update={"batch_size": asked - 3})
     plot.main(params.model_copy(update={"train": train}))
     assert pd.read_csv(plot.FIGURES / "augmented.csv").image.nunique() == asked
+
+
+def test_augmented_images_are_shown_as_the_model_sees_them(workspace, tiny, tmp_path, monkeypatch):
+    shutil.copytree(workspace, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    runs = []
+    monkeypatch.setattr(plot, "report", lambda run: runs.append(run) or ({}, ""))
+    crop = {"augment__crop_scale": [1, 1], "augment__crop_ratio": [1, 1], "augment__flip": 0.0}
+    passes = {"augment__policy": "none", "augment__passes": ["plain", "erase"], "augment__erase__probability": 0.0}
+    plot.main(tiny(**crop, **passes, model__image_size=64, plot__images=7))
+    images, _ = Shards(SHARDS).load("train")
+    known = {image.numpy().tobytes() for image in images}
+    shown = [image.mul(255).round().byte().numpy().tobytes() in known for image in runs[0].augmented]
+    assert shown == [True] * 4 + [False] * 4  # as many of each pass
+    assert len(runs[0].targets) == 8
 
 
 def test_reports_of_other_images_are_refused(workspace, params, monkeypatch):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,9 +21,19 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_memory_that_is_too_small_says_what_to_lower():
-    with pytest.raises(SystemExit, match=r"error: out of memory \(.*tried to allocate.*lower data.size"):
-        run(lambda params: torch.empty(10**15))
+@pytest.mark.parametrize("empty", [torch.empty, np.empty])  # a RuntimeError, and a MemoryError
+def test_a_memory_that_is_too_small_says_what_to_lower(empty):
+    with pytest.raises(SystemExit, match=r"error: out of memory \(.*to allocate.*lower data.size"):
+        run(lambda params: empty(10**15))
+
+
+def test_ctrl_c_ends_with_the_status_of_a_shell():
+    def interrupted(params):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        run(interrupted)
+    assert ended.value.code == 130
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")

@@ -1,5 +1,6 @@
 """What the train stage leaves while it runs."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 
 import stages
 from coatnet import UserError
-from coatnet.data import write_shards, write_synthetic
+from coatnet.data import Shards, write_shards, write_synthetic
 from coatnet.machine import files, loggers
 from coatnet.machine.status import Status
+from coatnet.training.checkpoint import load_checkpoint
 from coatnet.training.engine import Trainer
-from stages import ARCHIVE, CHECKPOINT, PROGRESS, SHARDS, train
+from stages import ARCHIVE, CHECKPOINT, PROGRESS, REPORTS, SHARDS, evaluate, train
 
 STATUS = PROGRESS.with_suffix(".json")
 
@@ -71,6 +73,19 @@ def test_the_history_grows_with_each_epoch_also_after_a_kill(tiny, workspace, be
     train.main(params)
     assert set(seen) == {(2, 2)}
     assert train.HISTORY.read_bytes() == whole
+
+
+def test_the_checkpoint_and_the_report_are_of_the_run(tiny, workspace):
+    params = tiny(augment__policy="none")
+    train.main(params)
+    shards, checkpoint, last = Shards(SHARDS), load_checkpoint(CHECKPOINT), pd.read_csv(train.HISTORY).iloc[-1]
+    assert (checkpoint.mean, checkpoint.std) == (tuple(shards.mean), tuple(shards.std))
+    assert (checkpoint.params, checkpoint.classes) == (params.model_dump(mode="json"), shards.classes)
+    report = json.loads((REPORTS / "train.json").read_text())
+    assert (report["loss"], report["augmented_top1"]) == (last.train_loss, round(last.train_top1, 2))
+    evaluate.main(params)
+    metrics = json.loads((REPORTS / "metrics.json").read_text())
+    assert metrics["top1"] == pytest.approx(last.eval_top1, abs=0.01)
 
 
 def test_the_status_is_of_the_run_while_it_lasts(tiny, workspace, before_step):

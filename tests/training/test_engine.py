@@ -1,19 +1,25 @@
 """The loop on a few hundred synthetic images: what it learns, and that stopping it anywhere changes nothing."""
 
+import itertools
 import os
 import signal
 import time
 from collections import defaultdict
+from statistics import mean
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from coatnet import UserError
 from coatnet.machine import memory
 from coatnet.machine.processes import World
 from coatnet.training import engine
 from coatnet.training.engine import Trainer
+from coatnet.training.evaluation import predict
+from coatnet.training.meter import Meter
+from coatnet.training.schedule import learning_rate
 
 # Everything that has state or randomness of its own.
 ALL_ON = {
@@ -58,6 +64,30 @@ def test_it_learns(tiny, train):
     assert [row["epoch"] for row in trained.history] == list(range(1, 13))
 
 
+def test_a_row_of_the_history_is_of_its_epoch(tiny, shards, world, tmp_path, monkeypatch):
+    """The point of the curve is of the averaged model, which is the one that is kept."""
+    losses, hits, add = defaultdict(list), defaultdict(list), Meter.add
+
+    def listen(self, loss, logits, targets, step):
+        losses[step // 6].append(loss.item())
+        hits[step // 6] += (logits.argmax(1) == targets.argmax(1)).tolist()
+        add(self, loss, logits, targets, step)
+
+    monkeypatch.setattr(Meter, "add", listen)
+    params = tiny(train__ema=0.9)
+    trainer = Trainer(params, shards, world, tmp_path / "progress")
+    trained = trainer.run()
+    for epoch, row in enumerate(trained.history):
+        lr = learning_rate(params.train, 6 * epoch + 5, 6)
+        expected = {"lr": lr, "train_loss": mean(losses[epoch]), "train_top1": 100 * mean(hits[epoch])}
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    images, labels = shards.load("test")
+    logits = predict(trained.model, images, trainer.curve.transform, batch_size=16)
+    top1 = 100 * (logits.argmax(1) == labels).double().mean().item()
+    expected = {"eval_loss": F.cross_entropy(logits, labels).item(), "eval_top1": top1}
+    assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
 def test_what_is_not_training_does_not_count_in_its_speed(tiny, train, shards, world, tmp_path, monkeypatch):
     away, now = [0.0], time.perf_counter
     monkeypatch.setattr(time, "perf_counter", lambda: now() + away[0])
@@ -82,6 +112,33 @@ def test_the_seed_decides(tiny, train, tmp_path):
         (tmp_path / "progress").unlink()
     assert same(results[0], results[1])
     assert not same(results[0], results[2])
+
+
+def test_the_seed_decides_weights_order_and_augmentation(tiny, shards, world, tmp_path):
+    one, other = (Trainer(tiny(seed=seed), shards, world, tmp_path / "progress") for seed in (0, 1))
+    assert not torch.equal(one.model.head.weight, other.model.head.weight)
+    batch = next(one.epoch_batches(0))
+    assert not torch.equal(batch.images, next(other.epoch_batches(0)).images)
+    x, y = (trainer.augment(batch.images, batch.labels, epoch=0, step=0)[0] for trainer in (one, other))
+    assert not torch.equal(x, y)
+
+
+def test_each_step_part_and_process_is_random_in_its_own_way(tiny, shards, world, tmp_path, monkeypatch):
+    dropped_paths, augmented, augment = set(), set(), engine.BatchAugment.__call__
+
+    def listen(self, *args, epoch, step, rank, **kwargs):
+        dropped_paths.add(torch.initial_seed())
+        augmented.add((epoch, step, rank))
+        return augment(self, *args, epoch=epoch, step=step, rank=rank, **kwargs)
+
+    monkeypatch.setattr(engine.BatchAugment, "__call__", listen)
+    trainer = Trainer(tiny(train__accumulation=2), shards, world, tmp_path / "progress")
+    for rank, epoch in itertools.product(range(2), range(2)):
+        trainer.world = World(rank, 1, world.device)  # alone, so that no gradient waits for the other's
+        for batch in trainer.epoch_batches(epoch):
+            trainer.train_step(batch)
+    assert len(dropped_paths) == 2 * 2 * 6
+    assert len(augmented) == 2 * 2 * 6 * 2
 
 
 @pytest.mark.parametrize("at", [(0, 3), (1, 0), (1, 4), (2, 5)])
@@ -130,7 +187,14 @@ def test_a_signal_in_a_later_pass_costs_no_step(tiny, train, stop, tmp_path, cap
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"train__lr": 1e-3}, {"augment__flip": 0.1}, {"data__holdout": 0.1}, {"data__fraction": 0.5}],
+    [
+        {"seed": 1},
+        {"model__kernel": 5},
+        {"train__lr": 1e-3},
+        {"augment__flip": 0.1},
+        {"data__holdout": 0.1},
+        {"data__fraction": 0.5},
+    ],
 )
 def test_progress_of_another_run_is_not_taken_up(tiny, train, tmp_path, capsys, change):
     train(tiny(train__epochs=1))
@@ -219,6 +283,16 @@ def test_other_errors_are_not_taken_for_little_memory(tiny, train, monkeypatch):
         train(tiny())
 
 
+def test_where_compilation_fails_it_is_said_how_to_do_without(tiny, train, monkeypatch):
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler")
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **_: compiled(model, backend=broken))
+    with pytest.raises(UserError, match=r"^torch.compile failed \(.*no compiler.*\): train.compile=false"):
+        train(tiny(train__compile=True))
+
+
 def test_parts_add_up_to_the_batch(tiny, train, tmp_path, monkeypatch):
     """With batch norm in eval mode and nothing random, accumulation changes nothing but rounding."""
     start = Trainer.start_epoch
@@ -246,6 +320,14 @@ def test_the_average_is_kept_in_place_of_the_weights(tiny, shards, world, tmp_pa
     averaged, last = weights(trainer.run().model), weights(trainer.model)
     assert 0 < (averaged - initial).norm() < (last - initial).norm()
     assert 0 < (averaged - last).norm() < (initial - last).norm()
+
+
+def test_the_average_counts_the_steps_of_all_epochs(tiny, shards, world, tmp_path, monkeypatch):
+    trainer = Trainer(tiny(train__ema=0.9), shards, world, tmp_path / "progress")
+    counted = []
+    monkeypatch.setattr(trainer.ema, "update", lambda model, step: counted.append(step))
+    trainer.train_step(next(trainer.epoch_batches(1)))
+    assert counted == [6]
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
@@ -296,6 +378,14 @@ def test_passes_make_an_epoch_longer(tiny, train, monkeypatch):
     trained = train(tiny(train__epochs=1, augment__passes=["plain", "mixup", "cutmix", "erase"]))
     assert asked == [name for name in ("plain", "mixup", "cutmix", "erase") for _ in range(6)]
     assert len(trained.history) == 1
+
+
+def test_each_pass_has_an_order_of_its_own(tiny, shards, world, tmp_path):
+    trainer = Trainer(tiny(augment__passes=["plain", "erase"]), shards, world, tmp_path / "progress")
+    orders = defaultdict(bytes)
+    for batch in itertools.chain(*map(trainer.epoch_batches, range(2))):
+        orders[batch.epoch, batch.only] += batch.images.numpy().tobytes()
+    assert len(orders) == len(set(orders.values())) == 4
 
 
 def test_the_curve_has_points_where_asked(tiny, train):

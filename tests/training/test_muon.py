@@ -45,6 +45,13 @@ def test_updates_are_timms_in_float32(monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_a_matrix_whose_gradient_is_0_or_missing_stays():
+    dead, unused = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))
+    dead.grad = torch.zeros(4, 4)
+    Muon([dead, unused], torch.tensor(0.1), momentum=0.9, steps=5, weight_decay=0.0).step()
+    assert torch.equal(dead, torch.ones(4, 4)) and torch.equal(unused, torch.ones(4, 4))
+
+
 @pytest.mark.parametrize("variant", ["table", "paper"])
 @pytest.mark.parametrize("rows", [{}, {"train__muon__stem": True, "train__muon__head": True}])
 def test_muon_takes_matrices_and_full_kernels(tiny, variant, rows):
@@ -73,6 +80,13 @@ def test_timms_stem_and_head_are_muons_only_where_asked_for(tiny, name, stem, he
     parameters = dict(model.named_parameters())
     of_muon = {id(p) for group in muon.param_groups for p in group["params"]}
     assert [id(parameters[name]) in of_muon for name in (stem, head)] == [taken, taken]
+
+
+def test_muon_has_its_own_values(tiny):
+    given = {"momentum": 0.8, "steps": 3, "weight_decay": 0.2}
+    params = tiny(train__optimizer="muon", **{f"train__muon__{name}": value for name, value in given.items()})
+    _, muon = optimizers(create_model(params.model, 4), params.train)
+    assert {name: muon.param_groups[0][name] for name in given} == given
 
 
 def test_each_optimizer_has_its_own_rate(tiny):

@@ -39,11 +39,13 @@ def test_linear_falls_evenly_after_the_warm_up(tiny):
     assert (rates[10], rates[-1]) == pytest.approx((1.0, 0.2))
 
 
-def test_the_trapezoid_falls_over_the_last_fifth(tiny):
-    train = tiny(train__epochs=10, train__schedule="trapezoid", train__lr=1.0, train__final_lr=0.0).train
+@pytest.mark.parametrize(("warmup", "falls", "halfway"), [(0, 80, 0.4545), (5, 90, 0.4082)])
+def test_the_trapezoid_falls_over_the_last_fifth_after_the_warm_up(tiny, warmup, falls, halfway):
+    values = {"train__epochs": 10, "train__warmup_epochs": float(warmup), "train__lr": 1.0, "train__final_lr": 0.0}
+    train = tiny(train__schedule="trapezoid", **values).train
     rates = [learning_rate(train, step, 10) for step in range(100)]
-    assert rates[:80] == [1.0] * 80
-    assert rates[90] == pytest.approx(0.4545, abs=1e-3)
+    assert set(rates[10 * warmup : falls]) == {1.0} and rates[falls] < 1
+    assert rates[(falls + 100) // 2] == pytest.approx(halfway, abs=1e-3)
     assert rates[-1] == 0
 
 
