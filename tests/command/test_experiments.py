@@ -40,4 +40,4 @@ def test_after_ctrl_c_dvc_ends_in_order(way, tmp_path):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all that run in it
         process.wait()
         assert (tmp_path / "ended").read_text() == "exp run"
-        assert way == "study" or process.returncode == 130
+        assert way == "study" or process.returncode == 130, process.stderr.read()
