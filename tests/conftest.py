@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import zipfile
 from collections import Counter
@@ -33,10 +34,12 @@ TINY = {
     "train.epochs": 2,
     "train.batch_size": 16,
 }
-# As a user has it in a terminal: no Git hook or DVC stage around.
+# As a user has it in a terminal: no Git hook or DVC stage around, and Ctrl-C works. A shell script starts what it leaves
+# in the background with SIGINT ignored, and so would be what the tests start.
 for _name in list(os.environ):
     if _name.startswith(("GIT_", "DVC_")) and _name != "GIT_SSL_CAINFO":
         del os.environ[_name]
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Small tensors are quicker on one thread, and sums come out in one order; `make test` runs a process on each core.
 torch.set_num_threads(1)
 # Of the processes that tests start, also in other folders; what forks them (forks.py) finds the tests' modules by it.
