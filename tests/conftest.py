@@ -34,8 +34,8 @@ TINY = {
     "train.epochs": 2,
     "train.batch_size": 16,
 }
-# As a user has it in a terminal: no Git hook or DVC stage around, and Ctrl-C works. A shell script starts what it leaves
-# in the background with SIGINT ignored, and so would be what the tests start.
+# As a user has it in a terminal: no Git hook or DVC stage around, and Ctrl-C works. What a shell script starts in the
+# background ignores SIGINT, and so does what that starts.
 for _name in list(os.environ):
     if _name.startswith(("GIT_", "DVC_")) and _name != "GIT_SSL_CAINFO":
         del os.environ[_name]
