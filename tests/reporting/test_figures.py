@@ -11,7 +11,7 @@ from coatnet.reporting import original
 from coatnet.reporting.figures.calibration import reliability
 from coatnet.reporting.figures.classes import by_group, classes, groups
 from coatnet.reporting.figures.confusion import by_similarity, confusion, counts, pairs
-from coatnet.reporting.figures.curves import accuracy_curve, gap_curve, gaps, loss_curve
+from coatnet.reporting.figures.curves import accuracy_curve, gap_curve, gaps, loss_curve, losses
 from coatnet.reporting.figures.pictures import Picture, Row, augmented, diverging, heat, named_targets, sheet
 from coatnet.reporting.figures.style import TRAIN, inline_svg, save_png
 from coatnet.reporting.metrics import calibration
@@ -66,6 +66,14 @@ def test_the_originals_end_points_are_marked_where_they_can_be_compared():
     assert marked(accuracy_curve(HISTORY, METRICS, compared=True)) == {95.89, 44.80}
     assert marked(gap_curve(HISTORY, METRICS, compared=True)) == {51.09}
     assert not marked(accuracy_curve(HISTORY, METRICS))
+
+
+def test_the_originals_loss_is_drawn_and_listed_by_epoch():
+    dashed = [line for line in loss_curve(HISTORY, "test", compared=True).axes[0].lines if line.get_linestyle() == "--"]
+    assert [len(line.get_xdata()) for line in dashed] == [80]
+    table = losses(HISTORY.assign(epoch=[1.0, 80.0, 81.0]), compared=True)
+    np.testing.assert_array_equal(table.original_train_loss, [4.5823, 1.3317, np.nan])
+    assert list(losses(HISTORY)) == ["epoch", "train_loss", "eval_loss"]
 
 
 def test_confusion_has_rows_of_actual_classes_that_add_up():

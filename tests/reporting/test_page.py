@@ -20,6 +20,7 @@ from tests.conftest import PARAMS
 
 ALWAYS = ["curves", "gap", "classes", "pairs", "mistakes", "confusion", "calibration"]
 ALWAYS_LAST = ["augmented", "model", "parameters", "machine"]
+WHOLE = [(wnid, f"class {wnid}, with a synonym") for wnid in GROUP_OF]  # all of Tiny ImageNet's
 ODD = [("n1", '<b>&"'), ("n2", "Übergröße 你好 $x_1$"), ("n3", "'; {{ 7 * 7 }} </script>")]
 
 
@@ -61,7 +62,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def whole(make_run):
     """All of Tiny ImageNet's classes and a model with both kinds of stage."""
-    run = make_run([(wnid, f"class {wnid}, with a synonym") for wnid in GROUP_OF], model__variant="paper")
+    run = make_run(WHOLE, model__variant="paper")
     return run, *report(run)
 
 
@@ -173,6 +174,14 @@ def test_parameters_that_differ_from_the_original(make_run):
     assert not rows["augment.flip"]["differs"]
     assert rows["seed"] == {"name": "seed", "value": "0", "original": "", "differs": False}
     assert "model.paper.pool" not in rows
+
+
+def test_what_the_size_of_the_images_means_where_it_alone_differs(make_run, whole):
+    theirs = {name.replace(".", "__"): value for name, value in original.RECIPE.items()}
+    said = "Model and recipe are the original's by its text, but images have 64 pixels here"
+    text = " ".join(Page(report(make_run(WHOLE, **theirs | {"model__image_size": 64}))[1]).text.split())
+    assert said in text and "64 and 16 here, 784 and 196 there" in text
+    assert said not in " ".join(Page(whole[2]).text.split())
 
 
 def test_curves_of_growing_images_are_explained(make_run, whole):

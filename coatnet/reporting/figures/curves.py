@@ -20,17 +20,32 @@ def gaps(history: pd.DataFrame) -> pd.DataFrame:
     return table.assign(gap=(table.train_top1 - table.eval_top1).round(4))
 
 
+def losses(history: pd.DataFrame, compared: bool = False) -> pd.DataFrame:
+    """Loss by epoch, in nats.
+
+    Args:
+        compared: with the original's training loss in `original_train_loss`; none after its 80 epochs.
+    """
+    table = history.filter(["epoch", "train_loss", "eval_loss"])
+    if not compared:
+        return table
+    return table.assign(original_train_loss=table.epoch.map(dict(enumerate(original.TRAIN_LOSS, 1))))
+
+
 @styled
 def loss_curve(history: pd.DataFrame, split: str, compared: bool = False) -> Figure:
     """Training loss by epoch, as the original shows it, and beside it that of the evaluated split.
 
     Args:
-        compared: whether to mark where the original ended; its data must be this run's.
+        compared: whether to draw the original's training loss, and to mark where its test loss ended; its data must be
+            this run's.
     """
     figure, axes = _axes(history, "Loss", "cross-entropy, nats")
     _line(axes, history, "train_loss", TRAIN, "training, augmented")
     _line(axes, history, "eval_loss", EVAL, split)
     if compared:
+        epochs = range(1, len(original.TRAIN_LOSS) + 1)
+        axes.plot(epochs, original.TRAIN_LOSS, "--", color=TRAIN, label="the original, training, augmented")
         _mark(axes, history, original.TEST_LOSS, EVAL, f"the original, test: {original.TEST_LOSS:.2f}")
     _legend(figure)
     return figure

@@ -11,7 +11,7 @@ from .. import original
 from ..figures.calibration import reliability
 from ..figures.classes import by_group, classes, groups
 from ..figures.confusion import by_similarity, confusion, counts
-from ..figures.curves import accuracy_curve, gap_curve, gaps, loss_curve
+from ..figures.curves import accuracy_curve, gap_curve, gaps, loss_curve, losses
 from ..figures.pictures import Row, augmented, named_targets, sheet
 from ..figures.style import inline_svg
 from ..metrics import calibration
@@ -60,9 +60,7 @@ def _charts(run: Run) -> dict[str, Drawn]:
     order = by_similarity(table)
     table = table.loc[order, order]
     charts = {
-        "loss": Drawn(
-            loss_curve(history, metrics["split"], run.compared), history.filter(["epoch", "train_loss", "eval_loss"])
-        ),
+        "loss": Drawn(loss_curve(history, metrics["split"], run.compared), losses(history, run.compared)),
         "accuracy": Drawn(
             accuracy_curve(history, metrics, run.compared), history.filter(["epoch", "train_top1", "eval_top1"])
         ),
