@@ -8,6 +8,7 @@ from ..errors import UserError
 
 TRAINED = Path("models/model.safetensors")
 RELEASED = Path("released")
+BEST = RELEASED / "two-cores.safetensors"  # the highest test accuracy of the README's table
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -15,23 +16,24 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help=f"a checkpoint, or a folder of `coatnet export timm` (default: {TRAINED}, else the one in {RELEASED})",
+        help=f"a checkpoint, or a folder of `coatnet export timm` (default: {TRAINED}, else {BEST})",
     )
 
 
 def find_model(given: Path | None) -> Path:
-    """The model asked for; else the one trained here, else the one released one that is here.
+    """The model asked for; else the one trained here, else the best released one, else the only released one.
 
     Raises:
         UserError: there is none (how to get it is said), or it cannot be read, or there are several.
     """
     if given is None:
-        here = [path for path in (TRAINED, *sorted(RELEASED.glob("*.safetensors"))) if _exists(path)]
-        if len(here) == 1 or TRAINED in here:
+        first = [path for path in (TRAINED, BEST) if _exists(path)]
+        here = first[:1] or [path for path in sorted(RELEASED.glob("*.safetensors")) if _exists(path)]
+        if len(here) == 1:
             return here[0]
         if here:
             raise UserError(f"there are several models: name one by --model, {' or '.join(map(str, here))}")
-        pointers = sorted(RELEASED.glob("*.safetensors.dvc"))
+        pointers = sorted(RELEASED.glob("*.safetensors.dvc"), key=lambda path: (path.stem != BEST.name, path))
     elif _exists(given):
         return given
     else:

@@ -267,7 +267,7 @@ def test_bad_input_ends_in_one_sentence(arguments, sentence):
     assert sentence in said and "\n" not in said
 
 
-def test_the_model_trained_here_comes_first_then_the_one_released_one(model, capsys):
+def test_the_model_trained_here_comes_first_then_the_best_then_the_only_released_one(model, capsys):
     released = Path("released/two-cores.safetensors")
     released.parent.mkdir()
     other = load_checkpoint(model)
@@ -284,12 +284,17 @@ def test_the_model_trained_here_comes_first_then_the_one_released_one(model, cap
     assert answer() == best.id
     CHECKPOINT.unlink()
     assert answer() == worst.id
-    Path("released/other.safetensors").symlink_to(model)
-    assert "name one by --model, released/other.safetensors or released/two-cores.safetensors" in failing("pictures")
+    Path("released/a.safetensors").symlink_to(model)
+    assert answer() == worst.id
+    released.unlink()
+    assert answer() == best.id
+    Path("released/b.safetensors").symlink_to(model)
+    assert "name one by --model, released/a.safetensors or released/b.safetensors" in failing("pictures")
     for file in Path("released").iterdir():
         file.unlink()
     assert failing("pictures") == "error: there is no model here: `make repro` trains one"
-    Path("released/two-cores.safetensors.dvc").write_text("outs:")
+    for name in ("a", "two-cores"):
+        Path(f"released/{name}.safetensors.dvc").write_text("outs:")
     pull = "`dvc pull released/two-cores.safetensors` brings one, `make repro` trains one"
     assert failing("pictures") == f"error: there is no model here: {pull}"
     given = "released/two-cores.safetensors"
